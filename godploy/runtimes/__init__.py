@@ -1,0 +1,1 @@
+"""Where workloads live: one protocol in deployment words, the engine (Docker) and a fake for tests."""

@@ -1,0 +1,196 @@
+"""The runtime in deployment words: what the deploy story asks of whatever runs containers.
+
+The algorithm above is the same on one machine and on many: a new specification makes a new workload beside the old one,
+the route moves, the old one goes. One contract suite (`tests/contract`) holds for every implementation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from godploy.core.command import Command
+from godploy.core.plan import ResolvedImage
+from godploy.core.specification import Health
+
+Log = Callable[[str], None]  # one line, without its end
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """Names a workload: ids, and the service's name, which its network knows it by."""
+
+    workload: str
+    environment: str
+    stack: str
+    service: str
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """What a workload (or a one-off run) is started from; secrets are already filled in, so it is never stored."""
+
+    ref: Ref
+    image: str
+    replicas: int = 1
+    command: tuple[str, ...] | None = None
+    entrypoint: tuple[str, ...] | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+    mounts: tuple[tuple[str, str], ...] = ()  # (volume id, path)
+    port: int | None = None
+    cpus: float = 1.0
+    memory: int = 512 * 1024 * 1024
+    pids: int = 512
+    health: Health = Health()
+    host: str | None = None  # the Host header of probes: the first route's
+    settle: float = 5.0
+    stop_grace: float = 30.0
+    alone: bool = False  # nobody else holds the service's name, so it is given at creation
+
+    def __repr__(self) -> str:  # env holds secrets
+        return f"Launch({self.ref}, image={self.image!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What the runtime says of a workload, or of a stray container that carries our instance label."""
+
+    ref: Ref
+    running: int  # replicas that run
+    total: int
+    promoted: bool  # restart policy and name are in place for all
+    healthy: int
+    details: Mapping[str, Any] = field(default_factory=dict)  # replica number → {"state", "exit_code", "oom", "restarts"}
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """Of one workload, now, over its replicas. CPU in cores, sizes in bytes; network counted since the start."""
+
+    cpu: float
+    memory: int
+    memory_limit: int
+    received: int
+    sent: int
+    replicas: int
+
+
+class Unhealthy(Exception):
+    """A workload did not become healthy. `code` names the case in `core.failures`, `facts` fill its sentence,
+    `lines` are the last lines of its log. What was started is gone when this is raised."""
+
+    def __init__(self, code: str, facts: Mapping[str, Any], lines: Sequence[str] = ()) -> None:
+        super().__init__(f"{code} {dict(facts)}")
+        self.code, self.facts, self.lines = code, dict(facts), tuple(lines)
+
+
+class RuntimeUnavailable(Exception):
+    """The runtime does not answer (engine down); nothing is known of what it did. Try again later."""
+
+
+class BuildFailed(Exception):
+    """A build ended badly; `code` names the case in `core.failures` (build_failed, build_oom, build_timeout, disk_full)."""
+
+    def __init__(self, code: str, facts: Mapping[str, Any], lines: Sequence[str] = ()) -> None:
+        super().__init__(f"{code} {dict(facts)}")
+        self.code, self.facts, self.lines = code, dict(facts), tuple(lines)
+
+
+class ImageNotFound(Exception):
+    """No registry and no local store has the image, or the registry refuses it; the message says which."""
+
+
+class Runtime(Protocol):
+    """All calls are idempotent where that makes sense, and safe to cancel: a cancelled call leaves nothing half-made
+    that `remove` would not take away. Any call may raise RuntimeUnavailable."""
+
+    async def open(self) -> None: ...
+    async def close(self) -> None: ...
+
+    async def build(self, commands: Sequence[Command], tag: str, timeout: float, log: Log) -> ResolvedImage:
+        """Runs the commands in order; the last one leaves an image called `tag`. Raises BuildFailed."""
+        ...
+
+    async def resolve(self, reference: str, pull: bool = True) -> ResolvedImage:
+        """Where a tag leads now: its digest at the registry or, where no registry has it, the local image's id.
+        Raises ImageNotFound."""
+        ...
+
+    async def has_image(self, image: str) -> bool: ...
+    async def remove_image(self, image: str) -> None: ...
+    async def images(self) -> list[str]:
+        """Ids of the images that carry this instance's label."""
+        ...
+
+    async def ensure_network(self, environment: str, subnet: str) -> None: ...
+    async def remove_network(self, environment: str) -> None: ...
+    async def ensure_volume(self, environment: str, volume: str) -> None: ...
+    async def remove_volume(self, environment: str, volume: str) -> None: ...
+
+    async def start(self, launch: Launch, log: Log) -> None:
+        """New containers beside whatever runs, with restart policy "no"; returns when every replica was healthy
+        (`health.successes` times in a row, no restart), or stayed up for `settle` where there is no port.
+        Otherwise removes what it made and raises Unhealthy."""
+        ...
+
+    async def promote(self, launch: Launch) -> None:
+        """The workload survives reboots, and its service's name resolves to it as well. Idempotent. For a service
+        with a port, healthy again afterwards (raises Unhealthy, leaving the containers)."""
+        ...
+
+    async def demote(self, ref: Ref) -> None:
+        """It no longer survives reboots, and the name does not resolve to it. Idempotent; a missing one is fine."""
+        ...
+
+    async def stop(self, ref: Ref, grace: float) -> None:
+        """SIGTERM, grace, SIGKILL; the containers, their addresses and their logs stay."""
+        ...
+
+    async def resume(self, launch: Launch) -> None:
+        """Starts a stopped workload again at the same addresses; healthy, or raises Unhealthy."""
+        ...
+
+    async def scale(self, launch: Launch, log: Log) -> None:
+        """Brings a running, promoted workload to `launch.replicas`: further containers are started, probed and
+        promoted (removed again on failure, raising Unhealthy); surplus ones are stopped and removed, highest first."""
+        ...
+
+    async def remove(self, ref: Ref) -> None:
+        """Removes its containers, stopped or running, and gives their addresses back. A missing one is fine."""
+        ...
+
+    async def endpoints(self, ref: Ref, port: int) -> list[str]:
+        """`http://address:port`, one per running replica that is not marked unhealthy."""
+        ...
+
+    async def healthy(self, launch: Launch) -> bool:
+        """Whether every replica runs and answers its probe now, once."""
+        ...
+
+    async def check(self, ref: Ref, replica: int, port: int, health: Health, host: str | None) -> bool:
+        """One probe of one replica (numbers begin with 1), now."""
+        ...
+
+    async def mark(self, ref: Ref, unhealthy: frozenset[int]) -> None:
+        """Which replicas `endpoints` leaves out (the health watch decides)."""
+        ...
+
+    async def observe(self, environment: str | None = None) -> list[Observed]: ...
+
+    async def run_once(self, launch: Launch, argv: Sequence[str], log: Log, timeout: float) -> int:
+        """Runs `argv` in a container of its own with the launch's image, environment, network and mounts; its exit
+        code. Nothing of it is left, also when cancelled. argv replaces the command; the entrypoint stays."""
+        ...
+
+    def logs(self, ref: Ref, follow: bool, tail: int) -> AsyncIterator[tuple[float, int, str]]:
+        """(time, replica, line), oldest first; ends with the containers, or at once without `follow`."""
+        ...
+
+    async def stats(self, refs: Sequence[Ref]) -> dict[str, Stats]:
+        """By workload id."""
+        ...
+
+    def events(self) -> AsyncIterator[Ref]:
+        """A workload of ours changed (died, started, …): a hint. Ends when the stream ends; subscribe again."""
+        ...
