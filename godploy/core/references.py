@@ -32,12 +32,12 @@ class Reference:
         return "${" + ".".join(part for part in (self.kind, self.name, self.key) if part) + "}"
 
 
-class BadReference(ValueError):
+class BadReferenceError(ValueError):
     """A `${…}` that is none of the references there are; the text says what to write instead."""
 
 
 def parse_text(text: str) -> list[str | Reference]:
-    """The text as literal parts (unescaped) and references, in order. Raises BadReference at the first wrong one."""
+    """The text as literal parts (unescaped) and references, in order. Raises BadReferenceError at the first wrong one."""
     parts: list[str | Reference] = []
     plain = ""
     at = 0
@@ -49,7 +49,7 @@ def parse_text(text: str) -> list[str | Reference]:
             continue
         end = text.find("}", opening.end())
         if end < 0:
-            raise BadReference("a ${ without its }; write $${ for a literal ${")
+            raise BadReferenceError("a ${ without its }; write $${ for a literal ${")
         if plain:
             parts.append(plain)
             plain = ""
@@ -62,7 +62,7 @@ def parse_text(text: str) -> list[str | Reference]:
 
 
 def references(text: str) -> list[Reference]:
-    """The references in a text, in order. Raises BadReference as `parse_text` does."""
+    """The references in a text, in order. Raises BadReferenceError as `parse_text` does."""
     return [part for part in parse_text(text) if isinstance(part, Reference)]
 
 
@@ -74,7 +74,7 @@ def render(parts: Sequence[str | Reference], value: Callable[[Reference], str]) 
 
 def _reference(inner: str) -> Reference:
     if re.fullmatch(VARIABLE_NAME, inner):
-        raise BadReference(
+        raise BadReferenceError(
             f"${{{inner}}} is nothing that Godploy fills in; use env or ${{secrets.{inner}}}, or $${{ for a literal ${{"
         )
     kind, _, rest = inner.partition(".")
@@ -82,11 +82,11 @@ def _reference(inner: str) -> Reference:
         name, _, key = rest.partition(".")
         if re.fullmatch(SERVICE_NAME, name) and re.fullmatch(OFFER_NAME, key):
             return Reference("services", name, key)
-        raise BadReference(f"${{{inner}}}: expected ${{services.NAME.KEY}}, such as ${{services.db.url}}")
+        raise BadReferenceError(f"${{{inner}}}: expected ${{services.NAME.KEY}}, such as ${{services.db.url}}")
     if kind == "secrets":
         if re.fullmatch(VARIABLE_NAME, rest):
             return Reference("secrets", rest)
-        raise BadReference(f"${{{inner}}}: expected ${{secrets.NAME}}, such as ${{secrets.STRIPE_KEY}}")
+        raise BadReferenceError(f"${{{inner}}}: expected ${{secrets.NAME}}, such as ${{secrets.STRIPE_KEY}}")
     if inner in ("environment.name", "deployment.commit"):
         return Reference(kind, rest)
-    raise BadReference(f"${{{inner}}} is none of the references: {_KNOWN}; write $${{ for a literal ${{")
+    raise BadReferenceError(f"${{{inner}}} is none of the references: {_KNOWN}; write $${{ for a literal ${{")
