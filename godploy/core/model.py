@@ -151,9 +151,12 @@ class Deployment:
     message: str  # the commit's first line, or what the person asked for
     actor: str
     delivery: str | None
-    release: str | None  # the release to return to (rollback), to start again (restart, config), then the one made
+    from_release: str | None  # the release to return to (rollback) or to start again (restart, config)
     attempt: int
-    options: Mapping[str, Any]  # confirm: digest; update: [service]; restart: [service]; secrets: {NAME: version}
+    options: Mapping[
+        str, Any
+    ]  # confirm: digest; update: [service]; restart: [service]; secrets: {NAME: former version}
+    ending: str | None  # what a person or a newer push asked for: "cancelled" or "superseded", with the reason
     created_at: float
     started_at: float | None
     finished_at: float | None
@@ -181,9 +184,12 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class ReleaseService:
+    """One service of a release; a workload may be shared with the release before."""
+
     service: str
     workload: str
     replicas: int
+    definition: Mapping[str, Any]  # what the manifest said, merged for the environment, no defaults
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +200,6 @@ class Workload:
     environment: str
     stack: str
     service: str
-    definition: Mapping[str, Any]  # what the manifest said, merged for the environment, no defaults
     specification: Mapping[str, Any]  # Specification.to_json(): resolved once, stored whole
     hash: str
     generation: int
@@ -203,6 +208,7 @@ class Workload:
     made_by: str  # deployment id
     replicas: int  # as last made
     drain_until: float | None
+    stopped_by: str | None  # the running deployment that stopped it, to be started again if that fails
     created_at: float
 
 
@@ -211,7 +217,9 @@ class Volume:
     id: str
     environment: str
     name: str
-    service: str | None  # who mounts it now; None: detached
+    stack: str | None  # whose service mounts it now; None: detached
+    service: str | None
+    made_by: str | None  # the deployment that made it, until a release has been committed with it
     created_at: float
 
 

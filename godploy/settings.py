@@ -1,0 +1,208 @@
+"""The server's settings: from `GODPLOY_*`, then `config.yaml` in the data directory, then defaults. The only reader of both.
+
+Unset never means "allowed": what opens something up must be written down.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import yaml
+
+from godploy.core.plan import Policy
+from godploy.core.units import size
+from godploy.errors import Invalid
+
+_INSTANCE = re.compile(r"[a-z]([a-z0-9-]{0,18}[a-z0-9])?")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """`url` is how others reach us; it is never taken from a Host header. Everything shared on a host (ports, pool, names
+    of containers) is per instance, so that several instances can run side by side."""
+
+    data: Path
+    listen: str = "127.0.0.1:8400"
+    url: str = "https://localhost"
+    apps_domain: str = "localhost"
+    http_port: int = 80
+    https_port: int = 443
+    traefik_api_port: int = 8499
+    instance: str = "main"
+    pool: str = "10.213.0.0/16"
+    private_bases: tuple[str, ...] = ()
+    builds: int = 1
+    build_timeout: float = 1800.0
+    poll_interval: float = 180.0
+    policies: Mapping[str, Policy] | None = None  # "" for all, else by project name
+
+    @property
+    def listen_host(self) -> str:
+        return self.listen.rpartition(":")[0].strip("[]")
+
+    @property
+    def listen_port(self) -> int:
+        return int(self.listen.rpartition(":")[2])
+
+    @property
+    def host(self) -> str:
+        """The dashboard's own host: no app may claim it."""
+        return urlsplit(self.url).hostname or "localhost"
+
+    def address(self, host: str, path: str = "/") -> str:
+        """Where a route opens in a browser, as things are now (certificates of a CA come with public hosts)."""
+        port = "" if self.http_port == 80 else f":{self.http_port}"
+        return f"http://{host}{port}{path}"
+
+    def policy(self, project: str) -> Policy:
+        policies = self.policies or {}
+        general, own = policies.get("", Policy()), policies.get(project, Policy())
+        chosen = {f.name: _first(getattr(own, f.name), getattr(general, f.name)) for f in fields(Policy)}
+        return Policy(**chosen)
+
+
+def _first(own: Any, general: Any) -> Any:
+    return general if own is None else own
+
+
+def load(data: Path, environment: Mapping[str, str] | None = None, **given: Any) -> Settings:
+    """Settings for a data directory; `given` (command line) wins over the environment, that over `config.yaml`.
+
+    Raises Invalid with every problem, each with where it stands.
+    """
+    environment = os.environ if environment is None else environment
+    written = _file(data / "config.yaml")
+    problems: list[str] = []
+    values: dict[str, Any] = {"data": data}
+    for name, convert in _CONVERT.items():
+        for origin, found in (
+            ("the command line", given.get(name)),
+            (f"GODPLOY_{name.upper()}", environment.get(f"GODPLOY_{name.upper()}")),
+            (f"config.yaml: {name}", written.pop(name, None)),
+        ):
+            if found is not None:
+                try:
+                    values[name] = convert(found)
+                except (ValueError, TypeError) as error:
+                    problems.append(f"{origin}: {error}")
+                break
+    policy = written.pop("policy", None)
+    if policy is not None:
+        try:
+            values["policies"] = _policies(policy)
+        except (ValueError, TypeError, AttributeError, Invalid) as error:
+            problems.append(f"config.yaml: policy: {error}")
+    problems += [f"config.yaml: {name}: unknown setting" for name in written]
+    if problems:
+        raise Invalid("the settings are wrong", problems)
+    return Settings(**values)
+
+
+def _file(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        return {}
+    try:
+        tree = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise Invalid(f"{path} is not valid YAML: {error}") from error
+    if tree is None:
+        return {}
+    if not isinstance(tree, dict):
+        raise Invalid(f"{path} must hold settings by name")
+    return tree
+
+
+def _port(value: Any) -> int:
+    number = int(value)
+    if not 1 <= number <= 65535:
+        raise ValueError(f"{number} is not a port (1 to 65535)")
+    return number
+
+
+def _listen(value: Any) -> str:
+    text = str(value)
+    host, colon, port = text.rpartition(":")
+    if not colon or not host:
+        raise ValueError(f'"{text}" is not HOST:PORT')
+    _port(port)
+    return text
+
+
+def _url(value: Any) -> str:
+    text = str(value).rstrip("/")
+    parts = urlsplit(text)
+    loopback = parts.hostname in ("localhost", "127.0.0.1", "::1")
+    if parts.scheme not in ("https", "http") or not parts.hostname or parts.path or parts.query or parts.username:
+        raise ValueError(f'"{text}" is not https://HOST[:PORT]')
+    if parts.scheme == "http" and not loopback:
+        raise ValueError("plain http is for loopback only; write https://")
+    return text
+
+
+def _instance(value: Any) -> str:
+    if not _INSTANCE.fullmatch(str(value)):
+        raise ValueError("an instance's name is 1 to 20 of a-z, 0-9 and hyphens, beginning with a letter")
+    return str(value)
+
+
+def _pool(value: Any) -> str:
+    network = ipaddress.ip_network(str(value))
+    if not network.is_private or network.prefixlen > 24:
+        raise ValueError("the address pool must be a private network of at least a /24")
+    return str(network)
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    items = value.split(",") if isinstance(value, str) else value
+    return tuple(str(item).strip() for item in items if str(item).strip())
+
+
+def _seconds(value: Any) -> float:
+    number = float(value)
+    if number <= 0:
+        raise ValueError("a time must be more than 0 seconds")
+    return number
+
+
+def _policies(tree: Mapping[str, Any]) -> dict[str, Policy]:
+    """`policy:` with limits for all at its top and `projects: {NAME: limits}`."""
+    general = dict(tree)
+    by_project = general.pop("projects", None) or {}
+    return {"": _limits(general), **{name: _limits(limits) for name, limits in by_project.items()}}
+
+
+def _limits(tree: Mapping[str, Any]) -> Policy:
+    known = {f.name for f in fields(Policy)}
+    unknown = sorted(set(tree) - known)
+    if unknown:
+        raise ValueError(f"unknown limit {unknown[0]}; there are {', '.join(sorted(known))}")
+    values: dict[str, Any] = dict(tree)
+    if "memory" in values:
+        values["memory"] = size(str(values["memory"]))
+    for name in ("hosts", "registries"):
+        if name in values:
+            values[name] = _names(values[name])
+    return Policy(**values)
+
+
+_CONVERT: Mapping[str, Any] = {
+    "listen": _listen,
+    "url": _url,
+    "apps_domain": str,
+    "http_port": _port,
+    "https_port": _port,
+    "traefik_api_port": _port,
+    "instance": _instance,
+    "pool": _pool,
+    "private_bases": _names,
+    "builds": int,
+    "build_timeout": _seconds,
+    "poll_interval": _seconds,
+}

@@ -1,0 +1,181 @@
+"""One SQLite file, one write connection on a thread of its own, a few read-only ones beside it.
+
+`write(work)` runs a plain function of a connection inside `BEGIN IMMEDIATE … COMMIT` as one hop to the writer's thread, so
+no two transactions interleave, and a cancelled caller never leaves one open: the transaction ends, then the cancellation
+goes on. `synchronous=FULL` on the writer: what was committed survives a power cut.
+
+The standard library's sqlite3 on two small thread pools is used rather than aiosqlite: a transaction is a function that
+runs whole on one thread, where aiosqlite would hop between threads at each statement.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from godploy.errors import GodployError, Unavailable
+
+T = TypeVar("T")
+Work = Callable[[sqlite3.Connection], T]
+
+_MIGRATIONS = Path(__file__).parent / "migrations"
+_READERS = 2
+
+
+class SchemaTooNew(GodployError):
+    """The database was written by a newer Godploy; going back needs that version's backup."""
+
+    code = "schema_too_new"
+
+
+class Store:
+    """The database of one data directory. Open with `await Store.open(path)`, close with `await store.close()`."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="store-write")
+        self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="store-read")
+        self._connection: sqlite3.Connection | None = None
+        self._local = threading.local()
+        self._reading: list[sqlite3.Connection] = []
+        self._closed = False
+
+    @classmethod
+    async def open(cls, path: Path) -> Store:
+        """Opens the file, making and migrating it as needed. Raises SchemaTooNew for a newer Godploy's database."""
+        store = cls(path)
+        try:
+            await asyncio.get_running_loop().run_in_executor(store._writer, store._open)
+        except BaseException:
+            await store.close()
+            raise
+        return store
+
+    def _open(self) -> None:
+        self._connection = _connect(self._path)
+        self._connection.execute("PRAGMA journal_mode = WAL")
+        self._connection.execute("PRAGMA synchronous = FULL")
+        migrate(self._connection)
+        self._path.chmod(0o600)
+
+    async def write(self, work: Work[T]) -> T:
+        """The result of `work` once its transaction is committed; its exception after a rollback.
+
+        Raises Unavailable when the disk is full or another process keeps the database locked.
+        """
+        future = asyncio.get_running_loop().run_in_executor(self._writer, self._transaction, work)
+        cancelled = False
+        while not future.done():
+            try:
+                await asyncio.shield(future)
+            except asyncio.CancelledError:
+                cancelled = True  # remember, but let the transaction end
+            except BaseException:
+                break
+        if cancelled:
+            if not future.cancelled():
+                future.exception()
+            raise asyncio.CancelledError
+        return future.result()
+
+    async def read(self, work: Work[T]) -> T:
+        """The result of `work` on a connection that cannot write, with one consistent view."""
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._view, work)
+
+    def _transaction(self, work: Work[T]) -> T:
+        connection = self._connection
+        if connection is None:
+            raise Unavailable("the database is closed")
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                result = work(connection)
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+        except sqlite3.OperationalError as error:
+            raise _unavailable(error) from error
+        return result
+
+    def _view(self, work: Work[T]) -> T:
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            if self._closed:
+                raise Unavailable("the database is closed")
+            connection = self._local.connection = _connect(self._path)
+            connection.execute("PRAGMA query_only = ON")
+            self._reading.append(connection)
+        try:
+            connection.execute("BEGIN")
+            try:
+                return work(connection)
+            finally:
+                connection.execute("ROLLBACK")
+        except sqlite3.OperationalError as error:
+            raise _unavailable(error) from error
+
+    async def backup(self, target: Path) -> None:
+        """A consistent copy of the database, made while it is in use."""
+
+        def copy() -> None:
+            assert self._connection is not None
+            with sqlite3.connect(target) as destination:
+                self._connection.backup(destination)
+            target.chmod(0o600)
+
+        await asyncio.get_running_loop().run_in_executor(self._writer, copy)
+
+    async def close(self) -> None:
+        """Waits for the transaction under way, then closes. Idempotent."""
+        self._closed = True
+        loop = asyncio.get_running_loop()
+        if self._connection is not None:
+            await loop.run_in_executor(self._writer, self._connection.close)
+            self._connection = None
+        await asyncio.to_thread(self._readers.shutdown)
+        for connection in self._reading:
+            connection.close()
+        self._reading.clear()
+        await asyncio.to_thread(self._writer.shutdown)
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5.0)
+    connection.row_factory = sqlite3.Row
+    connection.execute("PRAGMA foreign_keys = ON")
+    return connection
+
+
+def migrations() -> list[tuple[int, str]]:
+    """(number, script) of each migration, in order."""
+    return [(int(path.stem), path.read_text()) for path in sorted(_MIGRATIONS.glob("*.sql"))]
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Brings the schema forward, each migration in a transaction of its own."""
+    at = connection.execute("PRAGMA user_version").fetchone()[0]
+    known = migrations()
+    if at > known[-1][0]:
+        raise SchemaTooNew(
+            f"this database is at schema {at}, this Godploy knows up to {known[-1][0]}",
+            next_step="install the newer Godploy again, or restore a backup made before its upgrade",
+        )
+    for number, script in known:
+        if number > at:
+            connection.executescript(f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {number};\nCOMMIT;")
+
+
+def _unavailable(error: sqlite3.OperationalError) -> Exception:
+    text = str(error)
+    if "full" in text:
+        return Unavailable("the disk is full: nothing was written", next_step="free some space; work goes on by itself")
+    if "locked" in text or "busy" in text:
+        return Unavailable("another process keeps the database locked", next_step="end it; work goes on by itself")
+    return error

@@ -1,0 +1,66 @@
+"""The durable inbox: a delivery is committed as received before anybody is told 202, and decided once."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from godploy.core.model import Delivery
+from godploy.core.naming import new_id
+from godploy.errors import NotFound
+from godploy.store import rows
+
+
+def receive(
+    conn: sqlite3.Connection, repository_id: str, kind: str, key: str, body: Mapping[str, Any]
+) -> tuple[Delivery, bool]:
+    """(the delivery, whether it is new): a repeated key gives the first one back."""
+    made = new_id()
+    cursor = conn.execute(
+        "INSERT OR IGNORE INTO delivery VALUES (?, ?, ?, ?, 'received', NULL, ?, ?, NULL)",
+        (made, repository_id, key, kind, rows.dumps(body), time.time()),
+    )
+    row = conn.execute("SELECT * FROM delivery WHERE repository = ? AND key = ?", (repository_id, key)).fetchone()
+    return rows.delivery(row), cursor.rowcount == 1
+
+
+def get(conn: sqlite3.Connection, delivery_id: str) -> Delivery:
+    row = conn.execute("SELECT * FROM delivery WHERE id = ?", (delivery_id,)).fetchone()
+    if row is None:
+        raise NotFound("there is no such delivery")
+    return rows.delivery(row)
+
+
+def received(conn: sqlite3.Connection) -> list[Delivery]:
+    """Undecided ones, newest first: a newer push of a branch decides for the older ones."""
+    query = "SELECT * FROM delivery WHERE state = 'received' ORDER BY received_at DESC, rowid DESC"
+    return [rows.delivery(row) for row in conn.execute(query)]
+
+
+def decide(conn: sqlite3.Connection, delivery_id: str, verdict: str) -> bool:
+    """Whether this call decided it; a decided delivery keeps its verdict."""
+    cursor = conn.execute(
+        "UPDATE delivery SET state = 'decided', verdict = ?, decided_at = ? WHERE id = ? AND state = 'received'",
+        (verdict, time.time(), delivery_id),
+    )
+    return cursor.rowcount == 1
+
+
+def of_project(conn: sqlite3.Connection, project_id: str, limit: int = 50) -> list[Delivery]:
+    """Newest first."""
+    query = (
+        "SELECT delivery.* FROM delivery JOIN repository ON repository.id = delivery.repository"
+        " WHERE repository.project = ? ORDER BY received_at DESC LIMIT ?"
+    )
+    return [rows.delivery(row) for row in conn.execute(query, (project_id, limit))]
+
+
+def forget_older(conn: sqlite3.Connection, before: float) -> int:
+    """Removes decided deliveries received before that time which no deployment names."""
+    query = (
+        "DELETE FROM delivery WHERE state = 'decided' AND received_at < ?"
+        " AND id NOT IN (SELECT delivery FROM deployment WHERE delivery IS NOT NULL)"
+    )
+    return conn.execute(query, (before,)).rowcount

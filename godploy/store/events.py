@@ -1,0 +1,48 @@
+"""What happened to services, stacks and deployments; append-only."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from godploy.core.model import Event
+from godploy.store import rows
+
+
+def add(
+    conn: sqlite3.Connection,
+    kind: str,
+    message: str,
+    *,
+    environment: str | None = None,
+    stack: str | None = None,
+    service: str | None = None,
+    deployment: str | None = None,
+    fields: Mapping[str, Any] | None = None,
+) -> None:
+    conn.execute(
+        "INSERT INTO event (at, environment, stack, service, deployment, kind, message, fields)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (time.time(), environment, stack, service, deployment, kind, message, rows.dumps(fields or {})),
+    )
+
+
+def of_stack(conn: sqlite3.Connection, stack_id: str, limit: int = 100) -> list[Event]:
+    """Newest first."""
+    query = "SELECT * FROM event WHERE stack = ? ORDER BY id DESC LIMIT ?"
+    return [rows.event(row) for row in conn.execute(query, (stack_id, limit))]
+
+
+def of_project(conn: sqlite3.Connection, project_id: str, limit: int = 100) -> list[Event]:
+    """Newest first."""
+    query = (
+        "SELECT event.* FROM event JOIN environment ON environment.id = event.environment"
+        " WHERE environment.project = ? ORDER BY event.id DESC LIMIT ?"
+    )
+    return [rows.event(row) for row in conn.execute(query, (project_id, limit))]
+
+
+def forget_older(conn: sqlite3.Connection, before: float) -> int:
+    return conn.execute("DELETE FROM event WHERE at < ?", (before,)).rowcount

@@ -1,0 +1,154 @@
+"""Rows become the records of `core.model`; JSON columns become trees."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from typing import Any
+
+from godploy.core.model import (
+    Delivery,
+    Deployment,
+    Environment,
+    Event,
+    Feed,
+    Kind,
+    Project,
+    Release,
+    ReleaseService,
+    Repository,
+    Stack,
+    Stage,
+    State,
+    User,
+    Volume,
+    Workload,
+    WorkloadState,
+)
+
+Row = sqlite3.Row
+
+
+def dumps(tree: Any) -> str:
+    return json.dumps(tree, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+
+
+def user(row: Row) -> User:
+    return User(row["id"], row["email"], bool(row["administrator"]))
+
+
+def project(row: Row) -> Project:
+    return Project(row["id"], row["organization"], row["name"])
+
+
+def environment(row: Row) -> Environment:
+    return Environment(row["id"], row["project"], row["name"])
+
+
+def repository(row: Row) -> Repository:
+    mapping = {name: Feed(**feed) for name, feed in json.loads(row["mapping"]).items()}
+    names = ("id", "project", "name", "provider", "url", "manifest_path", "default_branch", "hook_id")
+    return Repository(*(row[name] for name in names), mapping=mapping)
+
+
+def stack(row: Row) -> Stack:
+    return Stack(
+        row["id"],
+        row["environment"],
+        row["repository"],
+        row["current_release"],
+        bool(row["held"]),
+        bool(row["detached"]),
+    )
+
+
+def delivery(row: Row) -> Delivery:
+    return Delivery(
+        row["id"],
+        row["repository"],
+        row["key"],
+        row["kind"],
+        row["state"],
+        row["verdict"],
+        json.loads(row["body"]),
+        row["received_at"],
+        row["decided_at"],
+    )
+
+
+def deployment(row: Row) -> Deployment:
+    return Deployment(
+        id=row["id"],
+        number=row["number"],
+        stack=row["stack"],
+        kind=Kind(row["kind"]),
+        state=State(row["state"]),
+        stage=Stage(row["stage"]) if row["stage"] else None,
+        commit=row["commit_id"],
+        revision=row["revision"],
+        branch=row["branch"],
+        message=row["message"],
+        actor=row["actor"],
+        delivery=row["delivery"],
+        from_release=row["from_release"],
+        attempt=row["attempt"],
+        options=json.loads(row["options"]),
+        ending=row["ending"],
+        created_at=row["created_at"],
+        started_at=row["started_at"],
+        finished_at=row["finished_at"],
+        stage_times=json.loads(row["stage_times"]),
+        error=json.loads(row["error"]) if row["error"] else None,
+        result=row["result"],
+    )
+
+
+def release(row: Row, services: tuple[ReleaseService, ...]) -> Release:
+    return Release(
+        id=row["id"],
+        number=row["number"],
+        stack=row["stack"],
+        deployment=row["deployment"],
+        kind=Kind(row["kind"]),
+        commit=row["commit_id"],
+        revision=row["revision"],
+        manifest=row["manifest"],
+        routes=tuple(json.loads(row["routes"])),
+        references=json.loads(row["reference_values"]),
+        secrets_changed=json.loads(row["secrets_changed"]),
+        created_at=row["created_at"],
+        services=services,
+    )
+
+
+def release_service(row: Row) -> ReleaseService:
+    return ReleaseService(row["service"], row["workload"], row["replicas"], json.loads(row["definition"]))
+
+
+def workload(row: Row) -> Workload:
+    return Workload(
+        id=row["id"],
+        environment=row["environment"],
+        stack=row["stack"],
+        service=row["service"],
+        specification=json.loads(row["specification"]),
+        hash=row["hash"],
+        generation=row["generation"],
+        state=WorkloadState(row["state"]),
+        commit=row["commit_id"],
+        made_by=row["made_by"],
+        replicas=row["replicas"],
+        drain_until=row["drain_until"],
+        stopped_by=row["stopped_by"],
+        created_at=row["created_at"],
+    )
+
+
+def volume(row: Row) -> Volume:
+    names = ("id", "environment", "name", "stack", "service", "made_by", "created_at")
+    return Volume(*(row[name] for name in names))
+
+
+def event(row: Row) -> Event:
+    names = ("id", "at", "environment", "stack", "service", "deployment", "kind", "message")
+    return Event(*(row[name] for name in names), fields=json.loads(row["fields"]))
