@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from godploy.core.command import Command
 from godploy.core.plan import ResolvedImage
 from godploy.core.specification import Health
+from godploy.errors import Unavailable
 
 Log = Callable[[str], None]  # one line, without its end
 
@@ -85,7 +86,7 @@ class Unhealthy(Exception):
         self.code, self.facts, self.lines = code, dict(facts), tuple(lines)
 
 
-class RuntimeUnavailable(Exception):
+class RuntimeUnavailable(Unavailable):
     """The runtime does not answer (engine down); nothing is known of what it did. Try again later."""
 
 
@@ -99,6 +100,23 @@ class BuildFailed(Exception):
 
 class ImageNotFound(Exception):
     """No registry and no local store has the image, or the registry refuses it; the message says which."""
+
+
+class AddressBook(Protocol):
+    """Which address belongs to which container, kept where a crash cannot lose it (the store).
+
+    `owner` is a workload's id or that of a one-off run. An address stays its owner's until it is released, so that no
+    route written earlier can ever lead to somebody else's container.
+    """
+
+    async def allocate(self, environment: str, owner: str, count: int) -> list[str]:
+        """The first `count` addresses of `owner` in its environment's subnet; always the same ones in the same order,
+        more of them when `count` has grown. Never the subnet's first host, which is the bridge's own."""
+        ...
+
+    async def release(self, owner: str) -> None:
+        """All of its addresses are free again; none is fine."""
+        ...
 
 
 class Runtime(Protocol):
@@ -118,20 +136,38 @@ class Runtime(Protocol):
         ...
 
     async def has_image(self, image: str) -> bool: ...
-    async def remove_image(self, image: str) -> None: ...
+    async def remove_image(self, image: str) -> None:
+        """One that is missing, or that a container still uses, is left as it is."""
+        ...
+
     async def images(self) -> list[str]:
         """Ids of the images that carry this instance's label."""
         ...
 
-    async def ensure_network(self, environment: str, subnet: str) -> None: ...
-    async def remove_network(self, environment: str) -> None: ...
+    async def occupied(self) -> list[str]:
+        """Subnets (`10.0.0.0/26`) that a new network must keep clear of: those of other networks, and the host's
+        routes."""
+        ...
+
+    async def ensure_network(self, environment: str, subnet: str) -> None:
+        """Raises `errors.Conflict` where the environment has a network with another subnet, or the subnet is taken."""
+        ...
+
+    async def remove_network(self, environment: str) -> None:
+        """A missing one is fine; raises `errors.Conflict` while containers are in it."""
+        ...
+
     async def ensure_volume(self, environment: str, volume: str) -> None: ...
-    async def remove_volume(self, environment: str, volume: str) -> None: ...
+    async def remove_volume(self, environment: str, volume: str) -> None:
+        """Its data is gone. A missing one is fine; raises `errors.Conflict` while a container mounts it."""
+        ...
+
 
     async def start(self, launch: Launch, log: Log) -> None:
         """New containers beside whatever runs, with restart policy "no"; returns when every replica was healthy
         (`health.successes` times in a row, no restart), or stayed up for `settle` where there is no port.
-        Otherwise removes what it made and raises Unhealthy."""
+        Otherwise, and when cancelled, removes what it made; raises Unhealthy or ImageNotFound. What an earlier,
+        interrupted start of the same workload left is replaced."""
         ...
 
     async def promote(self, launch: Launch) -> None:
@@ -148,7 +184,8 @@ class Runtime(Protocol):
         ...
 
     async def resume(self, launch: Launch) -> None:
-        """Starts a stopped workload again at the same addresses; healthy, or raises Unhealthy."""
+        """Starts what of it does not run, at the same addresses, and makes anew what of it is missing (not promoted
+        yet); healthy, or raises Unhealthy, leaving the containers."""
         ...
 
     async def scale(self, launch: Launch, log: Log) -> None:
@@ -180,7 +217,9 @@ class Runtime(Protocol):
 
     async def run_once(self, launch: Launch, argv: Sequence[str], log: Log, timeout: float) -> int:
         """Runs `argv` in a container of its own with the launch's image, environment, network and mounts; its exit
-        code. Nothing of it is left, also when cancelled. argv replaces the command; the entrypoint stays."""
+        code. Nothing of it is left, also when cancelled. argv replaces the command; the entrypoint stays. `observe`
+        does not show it while this call is under way; what a crash left of it is shown as a workload of its own.
+        Raises ImageNotFound, or TimeoutError after `timeout` seconds."""
         ...
 
     def logs(self, ref: Ref, follow: bool, tail: int) -> AsyncIterator[tuple[float, int, str]]:
