@@ -1,0 +1,181 @@
+"""Addresses of git repositories: an allow-list, since a git address can name a program, a file or an inner host.
+
+What passes here is `https` to anywhere public, and `http`, `git` or `https` below a base that the server's own setting
+lists (`http://10.0.0.5:3000`, `git://10.0.0.6`). Whether a name leads to a public address is asked at each use, by the
+driver, with `is_public`.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+from godploy.errors import Invalid
+
+_PORTS = {"https": 443, "http": 80, "git": 9418}
+_LONGEST = 2048
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
+_SCP_LIKE = re.compile(r"(?:[^/@:]+@)?([^/@:]+):(?!:|//)(.+)")
+_AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)(?::([0-9]{1,5}))?")
+_LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
+_PATH = re.compile(r"(?:/[A-Za-z0-9._~+@%!$&'()*,;=:-]+)*/?")
+
+_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_REF_FORBIDDEN = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//")
+
+# Addresses that carry an IPv4 address inside, and reach it:
+# RFC 4291 section 2.5.5.1, RFC 6052, RFC 8215, RFC 3056.
+_WRAPPING = tuple(ipaddress.IPv6Network(net) for net in ("::/96", "64:ff9b::/96", "64:ff9b:1::/48", "2002::/16"))
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """A repository's address that may be given to git. `private`: a base of the server's setting covers it, so it may
+    be an inner one."""
+
+    url: str
+    scheme: str
+    host: str  # lower case; an IPv6 address without its brackets
+    port: int
+    path: str
+    private: bool
+
+
+def parse(url: str, private: Sequence[str] = ()) -> Remote:
+    """The address in its parts; `private` holds the bases of the server's setting. Raises Invalid with the reason."""
+    remote = _split(url)
+    listed = any(_covers(base, remote) for base in map(parse_base, private))
+    if remote.scheme != "https" and not listed:
+        raise _refused(
+            url,
+            f"{remote.scheme}:// is served only below the private bases that the server's setting lists",
+            f"Use https://{remote.host}{remote.path}, or ask a server administrator to list its base.",
+        )
+    if not listed and _is_address(remote.host) and not is_public(remote.host):
+        raise _refused(url, "it is a private address", "Ask a server administrator to list its base.")
+    if remote.path.strip("/") == "":
+        raise _refused(url, "it names no repository, only a server")
+    return Remote(url, remote.scheme, remote.host, remote.port, remote.path, listed)
+
+
+def parse_base(base: str) -> Remote:
+    """One entry of the server's setting: scheme and host, with or without port and path. Raises Invalid."""
+    remote = _split(base)
+    return Remote(base, remote.scheme, remote.host, remote.port, remote.path.rstrip("/"), True)
+
+
+def is_public(address: str) -> bool:
+    """Whether an IP address belongs to the public internet: none that is loopback, private, link-local, shared,
+    multicast or otherwise special, nor one that only wraps an IPv4 address."""
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    if isinstance(parsed, ipaddress.IPv6Address):
+        if parsed.ipv4_mapped is not None:
+            parsed = parsed.ipv4_mapped
+        elif parsed.is_site_local or any(parsed in network for network in _WRAPPING):
+            return False
+    return parsed.is_global and not parsed.is_multicast
+
+
+def is_commit(text: str) -> bool:
+    """Whether this is a full object name: SHA-1 or SHA-256 in lower-case hexadecimal."""
+    return _COMMIT.fullmatch(text) is not None
+
+
+def is_branch(name: str) -> bool:
+    """Whether git takes this as the name of a branch or tag: https://git-scm.com/docs/git-check-ref-format"""
+    return (
+        0 < len(name) <= 255
+        and not name.startswith(("-", "/"))
+        and not name.endswith(("/", "."))
+        and name != "HEAD"
+        and _REF_FORBIDDEN.search(name) is None
+        and not any(part.startswith(".") or part.endswith(".lock") for part in name.split("/"))
+    )
+
+
+def _split(url: str) -> Remote:
+    """Syntax alone: what each scheme may reach is decided above."""
+    if not url or len(url) > _LONGEST or not url.isascii() or not url.isprintable() or " " in url:
+        raise _refused(url, "it is empty, too long, or holds blanks, control or non-ASCII characters")
+    written = _SCHEME.fullmatch(url)
+    if written is None:
+        raise _no_scheme(url)
+    scheme, rest = written[1].lower(), written[2]
+    if scheme in ("ssh", "git+ssh", "ssh+git"):
+        raise _refused(url, "ssh is not served", "Use the repository's https:// address.")
+    if scheme not in _PORTS:
+        raise _refused(url, f"{scheme}:// is not served", "Use the repository's https:// address.")
+    authority, slash, path = rest.partition("/")
+    if "@" in authority:
+        raise _refused(url, "it holds a user name or password", "Leave that out of the address.")
+    parts = _AUTHORITY.fullmatch(authority)
+    if parts is None:
+        raise _refused(url, "its host or port is not valid")
+    return Remote(url, scheme, _host(url, parts[1]), _port(url, parts[2], scheme), _path(url, slash + path), False)
+
+
+def _no_scheme(url: str) -> Invalid:
+    scp_like = None if url.startswith("-") else _SCP_LIKE.fullmatch(url)
+    if scp_like is not None:
+        return _refused(url, "ssh is not served", f"Use https://{scp_like[1]}/{scp_like[2].lstrip('/')}.")
+    return _refused(url, "it is no address of a server", "Use the repository's https:// address.")
+
+
+def _host(url: str, text: str) -> str:
+    host = text.lower()
+    if host.startswith("["):
+        host = host[1:-1]
+        if not _is_address(host):
+            raise _refused(url, "its host is no IPv6 address")
+        return host
+    labels = host.split(".")
+    # Whatever ends in a number is read as an IPv4 address somewhere, in octal, in hexadecimal or as one large number:
+    # https://url.spec.whatwg.org/#ends-in-a-number-checker
+    if _NUMBER.fullmatch(labels[-1]) and not _is_address(host):
+        raise _refused(url, "its host looks like an address, but is not one in the usual form")
+    if len(host) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
+        raise _refused(url, "its host is not valid")
+    return host
+
+
+def _port(url: str, text: str | None, scheme: str) -> int:
+    port = int(text) if text is not None else _PORTS[scheme]
+    if not 1 <= port <= 65535:
+        raise _refused(url, "its port is not valid")
+    return port
+
+
+def _path(url: str, path: str) -> str:
+    if not _PATH.fullmatch(path):
+        raise _refused(url, "its path holds characters that do not belong there")
+    if any(unquote(part) in (".", "..") or "/" in unquote(part) for part in path.split("/")):
+        raise _refused(url, "its path climbs")
+    return path
+
+
+def _covers(base: Remote, remote: Remote) -> bool:
+    same = (base.scheme, base.host, base.port) == (remote.scheme, remote.host, remote.port)
+    return same and (remote.path + "/").startswith(base.path + "/")
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _refused(url: str, reason: str, next_step: str = "") -> Invalid:
+    shown = "".join(character if character.isprintable() else "?" for character in url[:200])
+    authority = re.sub(r"//[^/]*@", "//•••@", shown)
+    return Invalid(
+        f"{authority} cannot be used as a repository: {reason}.", next_step=next_step, code="repository_refused"
+    )

@@ -1,0 +1,212 @@
+"""Which addresses of repositories may be given to git."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+
+from godploy.core.remote import is_branch, is_commit, is_public, parse, parse_base
+from godploy.errors import Invalid
+
+BASES = ("http://10.0.0.5:3000", "git://10.0.0.6", "https://git.lan/team", "http://[fd00::5]:3000")
+
+
+@pytest.mark.parametrize(
+    ("url", "host", "port", "private"),
+    [
+        ("https://github.com/shop/web.git", "github.com", 443, False),
+        ("https://GitHub.com/shop/web", "github.com", 443, False),
+        ("HTTPS://git.example.com:8443/a/b/c.git", "git.example.com", 8443, False),
+        ("https://93.184.216.34/shop.git", "93.184.216.34", 443, False),
+        ("https://[2606:2800:220:1::1]/shop.git", "2606:2800:220:1::1", 443, False),
+        ("https://git.example.com/~me/it%20works.git", "git.example.com", 443, False),
+        ("http://10.0.0.5:3000/shop/web.git", "10.0.0.5", 3000, True),
+        ("git://10.0.0.6/web.git", "10.0.0.6", 9418, True),
+        ("git://10.0.0.6:9418/web.git", "10.0.0.6", 9418, True),
+        ("https://git.lan/team/web.git", "git.lan", 443, True),
+        ("http://[fd00::5]:3000/web.git", "fd00::5", 3000, True),
+    ],
+)
+def test_taken(url: str, host: str, port: int, private: bool) -> None:
+    remote = parse(url, BASES)
+    assert (remote.url, remote.host, remote.port, remote.private) == (url, host, port, private)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "-u",
+        "--upload-pack=touch x",
+        "-oProxyCommand=id:x",
+        "ext::sh -c id",
+        "ext::sh%20-c%20id",
+        "fd::17/foo",
+        "file:///etc",
+        "file://localhost/etc",
+        "/etc/passwd",
+        "./repository",
+        "../repository",
+        "repository",
+        "https://",
+        "https:///host/x",
+        "https:/host/x",
+        "https://host",
+        "https://host/",
+        "https://-oProxyCommand=id/x",
+        "ssh://git@github.com/shop/web.git",
+        "ssh://-oProxyCommand=id/x",
+        "git@github.com:shop/web.git",
+        "github.com:shop/web.git",
+        "http://github.com/shop/web.git",
+        "git://github.com/shop/web.git",
+        "ftp://example.com/x",
+        "https://user@github.com/shop/web.git",
+        "https://user:password@github.com/shop/web.git",
+        "https://github.com:@10.0.0.5/x",
+        "https://github.com/shop/web.git\n",
+        "https://github.com/shop/\x00web.git",
+        "https://github.com/shop/ web.git",
+        "https://github.com/shop/web.git?x=y",
+        "https://github.com/shop/web.git#x",
+        "https://github.com\\@10.0.0.5/x",
+        "https://github.com/../x",
+        "https://github.com/shop/%2e%2e/x",
+        "https://github.com/shop%2f..%2f..%2fx",
+        "https://github.com/a//b",
+        "https://exämple.com/x",
+        "https://example.com./x",
+        "https://exa mple.com/x",
+        "https://example.com:0/x",
+        "https://example.com:65536/x",
+        "https://example.com:x/x",
+        "https://127.0.0.1/x",
+        "https://127.1/x",
+        "https://2130706433/x",
+        "https://0x7f000001/x",
+        "https://0177.0.0.1/x",
+        "https://127.0.0.0x1/x",
+        "https://10.0.0.5/x",
+        "https://169.254.169.254/latest",
+        "https://100.64.0.1/x",
+        "https://0.0.0.0/x",
+        "https://[::1]/x",
+        "https://[::ffff:127.0.0.1]/x",
+        "https://[fd00::5]/x",
+        "https://[64:ff9b::7f00:1]/x",
+        "https://[::1/x",
+        "https://[nonsense]/x",
+        "http://10.0.0.5/web.git",  # another port than the listed one
+        "http://10.0.0.5:30000/web.git",
+        "http://10.0.0.5:3000@example.com/web.git",
+        "git://10.0.0.5:3000/web.git",
+        "http://git.lan/team/web.git",
+        "http://10.0.0.5:3000/",
+        "https://" + "a" * 64 + ".com/x",
+        "https://example.com/" + "a" * 3000,
+    ],
+)
+def test_refused(url: str) -> None:
+    with pytest.raises(Invalid) as refused:
+        parse(url, BASES)
+    assert refused.value.code == "repository_refused"
+    assert "password" not in refused.value.message or "user name" in refused.value.message
+    assert refused.value.message.isprintable()
+
+
+def test_a_base_with_a_path_covers_whole_names_below_it_only() -> None:
+    assert parse("https://git.lan/team/web.git", BASES).private
+    assert not parse("https://git.lan/teamster/web.git", BASES).private
+    assert not parse("https://git.lan/web.git", BASES).private
+
+
+def test_the_refusal_of_ssh_names_what_works() -> None:
+    with pytest.raises(Invalid) as refused:
+        parse("git@github.com:shop/web.git")
+    assert "https://github.com/shop/web.git" in refused.value.next_step
+
+
+def test_a_password_is_not_repeated() -> None:
+    with pytest.raises(Invalid) as refused:
+        parse("https://me:hunter22@github.com/x")
+    assert "hunter22" not in str(refused.value)
+
+
+@pytest.mark.parametrize("base", ["", "10.0.0.5", "file:///srv", "http://user@10.0.0.5", "ssh://10.0.0.5"])
+def test_a_base_is_checked_as_well(base: str) -> None:
+    with pytest.raises(Invalid):
+        parse_base(base)
+
+
+@pytest.mark.parametrize(
+    ("address", "public"),
+    [
+        ("8.8.8.8", True),
+        ("2606:4700::1111", True),
+        ("127.0.0.1", False),
+        ("10.1.2.3", False),
+        ("172.16.0.1", False),
+        ("192.168.1.1", False),
+        ("169.254.169.254", False),
+        ("100.64.0.1", False),
+        ("100.127.255.255", False),
+        ("0.0.0.0", False),
+        ("0.1.2.3", False),
+        ("192.0.0.1", False),
+        ("198.18.0.1", False),
+        ("224.0.0.1", False),
+        ("239.1.1.1", False),
+        ("255.255.255.255", False),
+        ("240.0.0.1", False),
+        ("::", False),
+        ("::1", False),
+        ("::ffff:10.0.0.1", False),
+        ("::ffff:8.8.8.8", True),
+        ("::7f00:1", False),
+        ("fe80::1", False),
+        ("fe80::1%eth0", False),
+        ("fec0::1", False),
+        ("fd12::1", False),
+        ("ff02::1", False),
+        ("64:ff9b::a00:1", False),
+        ("64:ff9b:1::a00:1", False),
+        ("2002:a00:1::", False),
+        ("2001:0:4136:e378::", False),
+        ("2001:db8::1", False),
+        ("nonsense", False),
+        ("", False),
+    ],
+)
+def test_public(address: str, public: bool) -> None:
+    assert is_public(address) is public
+
+
+BRANCHES = [
+    "main", "feature/x", "v1.2", "a-b_c", "ünïcode", "x@y", "a.b", "-x", "", "/x", "x/", "a//b", "a..b", "a.", ".a",
+    "a/.b", "a.lock", "a.lock/b", "a b", "a\tb", "a~b", "a^b", "a:b", "a?b", "a*b", "a[b", "a\\b", "a@{b", "@", "a\n",
+    "$(id)", "`id`", ";id", "a|b", "\"><svg>", "a\x7fb", "a'b", "x.lockx", "@/x",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BRANCHES)
+def test_branch_names_are_those_of_git(name: str) -> None:
+    checked = subprocess.run(["git", "check-ref-format", f"refs/heads/{name}"], check=False)
+    assert is_branch(name) is (checked.returncode == 0 and not name.startswith("-"))
+
+
+@pytest.mark.parametrize(
+    ("text", "good"),
+    [
+        ("a" * 40, True),
+        ("0" * 64, True),
+        ("a" * 39, False),
+        ("a" * 41, False),
+        ("A" * 40, False),
+        ("a" * 40 + "\n", False),
+        ("main", False),
+        ("", False),
+    ],
+)
+def test_commit_names(text: str, good: bool) -> None:
+    assert is_commit(text) is good
