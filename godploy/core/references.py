@@ -37,7 +37,7 @@ class BadReferenceError(ValueError):
 
 
 def parse_text(text: str) -> list[str | Reference]:
-    """The text as literal parts (unescaped) and references, in order. Raises BadReferenceError at the first wrong one."""
+    """The text as literal parts (unescaped) and references, in order. Raises BadReferenceError at the first wrong."""
     parts: list[str | Reference] = []
     plain = ""
     at = 0
