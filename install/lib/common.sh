@@ -12,6 +12,9 @@ fail() {
   exit 1
 }
 
+# usage   prints the comment that the script begins with.
+usage() { sed -n -e '/^[^#]/q' -e '/^# shellcheck/d' -e '2,$s/^# \{0,1\}//p' "$0"; }
+
 # The script again, as root: everything here touches packages, the engine's socket or system directories.
 as_root() {
   [ "$(id -u)" = 0 ] && return

@@ -69,15 +69,17 @@ engine_wait() {
   done
 }
 
-# engine_stop STATE   ends the engine that engine_start started there, and no other.
-engine_stop() {
-  local pid
-  runs_as "$1/dockerd.pid" dockerd || return 0
-  pid=$(cat "$1/dockerd.pid")
-  kill "$pid"
-  for _ in $(seq 300); do
-    [ -d "/proc/$pid" ] || return 0
+# end_process PID LOG   asks it to end and waits for that, a minute at most.
+end_process() {
+  kill "$1"
+  for _ in $(seq 600); do
+    [ -d "/proc/$1" ] || return 0
     sleep 0.1
   done
-  fail "the Docker engine (process $pid) does not stop"
+  fail "process $1 does not end" "Its log is $2."
+}
+
+# engine_stop STATE   ends the engine that engine_start started there, and no other.
+engine_stop() {
+  if runs_as "$1/dockerd.pid" dockerd; then end_process "$(cat "$1/dockerd.pid")" "$1/log"; fi
 }
