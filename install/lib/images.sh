@@ -70,20 +70,27 @@ make_busybox() {
 }
 
 make_debian() {
-  local mirror log=$2/debian.log
+  make_root bookworm "$2/debian.tar" ca-certificates
+  docker import -c 'CMD ["bash"]' "$2/debian.tar" "$1" >/dev/null
+  rm "$2/debian.tar"
+}
+
+# make_root SUITE TAR PACKAGE…   a minimal Debian root file system.
+make_root() {
+  local suite=$1 tar=$2 mirror log=$2.log
+  shift 2
   ensure_packages mmdebstrap debian-archive-keyring ca-certificates
   # The mirror that this machine uses may be the only one that it reaches.
   mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' 2>/dev/null |
     grep -Ev 'security|backports' | head -n 1)
   # The host's certificates go in, so that pip and npm work in builds behind a proxy that inspects.
-  mmdebstrap --variant=minbase --include=ca-certificates \
+  mmdebstrap --variant=minbase --include="$(IFS=, && echo "$*")" \
     --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
     --dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='force-unsafe-io' \
     --customize-hook='cp /etc/ssl/certs/ca-certificates.crt "$1/etc/ssl/certs/ca-certificates.crt"' \
-    bookworm "$2/debian.tar" ${mirror:+"$mirror"} >"$log" 2>&1 || {
+    "$suite" "$tar" ${mirror:+"$mirror"} >"$log" 2>&1 || {
     tail -n 20 "$log" >&2
     fail "mmdebstrap could not make a Debian root file system" "What it said stands above."
   }
-  docker import -c 'CMD ["bash"]' "$2/debian.tar" "$1" >/dev/null
-  rm "$2/debian.tar"
+  rm "$log"
 }
