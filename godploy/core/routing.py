@@ -1,10 +1,24 @@
-"""Routes, and the Traefik configuration that serves them, as data. Pure."""
+"""Routes, and the Traefik configuration that serves them, as data. Pure.
+
+The words are those of Traefik's file provider, https://doc.traefik.io/traefik/reference/routing-configuration/; what
+is marked [measured] was tried on Traefik 3.7.15. A rule is text in Traefik's own small language, so it is put together
+from hosts and paths that were matched whole against an allow-list here, whoever checked them before.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
+
+from godploy.core import naming
+
+RELEASE_HEADER = "X-Godploy-Release"
+
+_PLAIN, _ENCRYPTED = "web", "websecure"
+# Any route of an app stays below Godploy's own; among themselves the longer path wins.
+_APP_PRIORITY, _OWN_PRIORITY = 1_000, 1_000_000
+_LOOPBACK = "(ClientIP(`127.0.0.0/8`) || ClientIP(`::1/128`))"  # one address range per matcher [measured]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,3 +41,90 @@ class Route:
     @property
     def name(self) -> str:
         return f"{self.host}{self.path}"
+
+
+def rule(host: str, path: str = "/") -> str:
+    """The routing rule for a host and everything at or below a path: `/api` is not `/apiary`, which Traefik's bare
+    PathPrefix would take, too. Raises ValueError for what is not a host or a path."""
+    if not naming.is_host(host):
+        raise ValueError(f"{host!r} is not a host")
+    if not naming.is_path(path):
+        raise ValueError(f"{path!r} is not a path")
+    inner = path.rstrip("/")
+    if not inner:
+        return f"Host(`{host}`)"
+    return f"Host(`{host}`) && (Path(`{inner}`) || PathPrefix(`{inner}/`))"
+
+
+def traefik(
+    stack: str,
+    release: str,
+    routes: Sequence[Route],
+    servers: Mapping[str, Sequence[str]],
+    stopped: frozenset[str] = frozenset(),
+) -> dict[str, Any]:
+    """The file of one stack: its routes on both entry points, each answer marked with the release.
+
+    `servers` gives the addresses (`http://10.213.0.5:8000`) of each service. A service without servers, which a
+    stopped one is made to be, is answered with 503, the header included [measured]; nothing else is as simple, and
+    the route keeps its host from falling through to another. Without routes the result is empty, and so may the file.
+    Raises ValueError for a host, path or address that is none.
+    """
+    if not routes:
+        return {}
+    release_mark = f"{stack}-release"
+    routers: dict[str, Any] = {}
+    services: dict[str, Any] = {}
+    for number, route in enumerate(sorted(routes, key=lambda route: (route.host, route.path))):
+        service = f"{stack}-{route.service}-{route.port}"
+        router: dict[str, Any] = {
+            "rule": rule(route.host, route.path),
+            "service": service,
+            "middlewares": [release_mark],
+            "priority": _APP_PRIORITY + len(route.path.rstrip("/")),
+        }
+        routers[f"{stack}-{number}"] = {**router, "entryPoints": [_PLAIN]}
+        routers[f"{stack}-{number}-tls"] = {**router, "entryPoints": [_ENCRYPTED], "tls": {}}
+        services[service] = _balancer(() if route.service in stopped else servers.get(route.service, ()))
+    middlewares = {release_mark: {"headers": {"customResponseHeaders": {RELEASE_HEADER: release}}}}
+    return {"http": {"routers": routers, "services": services, "middlewares": middlewares}}
+
+
+def own(hosts: Sequence[str], url: str, https_port: int = 443) -> dict[str, Any]:
+    """The file of Godploy itself, which listens at `url` (`http://127.0.0.1:8400`).
+
+    On https every host of `hosts` (the reserved one, `localhost`, the machine's addresses) is the dashboard, the API
+    and the git remote. On plain http `/hooks/` is answered, since some git servers cannot verify our certificate, and
+    clients on the loopback address get everything; all others are sent to https at `https_port`.
+    Raises ValueError for a host or address that is none.
+    """
+    routers: dict[str, Any] = {}
+    for number, host in enumerate(hosts):
+        whole, hooks = rule(host), rule(host, "/hooks")
+        forward = {"service": "godploy"}
+        routers[f"godploy-{number}-tls"] = {
+            **forward, "rule": whole, "entryPoints": [_ENCRYPTED], "tls": {}, "priority": _OWN_PRIORITY,
+        }  # fmt: skip
+        plain = {"entryPoints": [_PLAIN]}
+        routers[f"godploy-{number}-hooks"] = {**forward, **plain, "rule": hooks, "priority": _OWN_PRIORITY + 2}
+        routers[f"godploy-{number}-loopback"] = {
+            **forward, **plain, "rule": f"{whole} && {_LOOPBACK}", "priority": _OWN_PRIORITY + 1,
+        }  # fmt: skip
+        routers[f"godploy-{number}-https"] = {
+            **forward, **plain, "rule": whole, "priority": _OWN_PRIORITY, "middlewares": ["godploy-https"],
+        }  # fmt: skip
+    redirect: dict[str, Any] = {"scheme": "https", "permanent": False}
+    if https_port != 443:
+        redirect["port"] = str(https_port)
+    middlewares = {"godploy-https": {"redirectScheme": redirect}}
+    return {"http": {"routers": routers, "services": {"godploy": _balancer((url,))}, "middlewares": middlewares}}
+
+
+def _balancer(urls: Sequence[str]) -> dict[str, Any]:
+    for url in urls:
+        scheme, _, address = url.partition("://")
+        host, _, port = address.rpartition(":")
+        if scheme != "http" or not naming.is_host(host) or not port.isdecimal():
+            raise ValueError(f"{url!r} is not the address of a server")
+    # Without a `servers` key Traefik takes the service as well; an explicit empty list reads as what it is.
+    return {"loadBalancer": {"servers": [{"url": url} for url in urls], "passHostHeader": True}}

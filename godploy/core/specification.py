@@ -1,7 +1,8 @@
 """The exact specification of a workload: resolved once, stored whole, compared by hash.
 
 Values keep secrets as versioned references (`${secrets.STRIPE_KEY@3}`, `${volumes.db-data.password@1}`) and
-`${deployment.commit}` as itself; `fill` puts the values in only when a container is made. `$${` stands for a literal `${`.
+`${deployment.commit}` as itself; `fill` puts the values in only when a container is made. `$${` stands for a literal
+`${`.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ class Specification:
     image: str = ""
     image_text: str | None = None  # as written under `image:`
     build_key: str | None = None
+    build_secrets: Mapping[str, int] = field(default_factory=dict)  # name → version, as they went into the build
     template: Mapping[str, Any] | None = None  # {"name", "revision", "parameters", "rendered"}
     command: tuple[str, ...] | None = None
     entrypoint: tuple[str, ...] | None = None
@@ -67,9 +69,10 @@ class Specification:
     offers: Mapping[str, str] = field(default_factory=dict)  # key → sealed value, for ${services.NAME.KEY}
 
     def hash(self) -> str:
-        """Of what the workload is; replicas are no part of it, nor is the text that an image was resolved from."""
+        """Of what the workload is; replicas are no part of it, nor is what it was resolved from (a text, a template,
+        whose effects are all in the other fields), nor what only orders a start."""
         tree = self.to_json()
-        del tree["image_text"]
+        del tree["image_text"], tree["template"], tree["depends_on"]
         return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:32]
 
     def to_json(self) -> dict[str, Any]:
@@ -91,6 +94,16 @@ class Specification:
 
     def with_image(self, image: str) -> Specification:
         return replace(self, image=image)
+
+    def secret_versions(self) -> frozenset[tuple[str, int]]:
+        """The secrets that it was made with, in its values and in its build: (name, version)."""
+        found = set(self.build_secrets.items())
+        for reference in (reference for text in self.sealed_texts() for reference in held(text)):
+            kind, _, rest = reference.partition(".")
+            name, _, version = rest.rpartition("@")
+            if kind == "secrets":
+                found.add((name, int(version)))
+        return frozenset(found)
 
     def sealed_texts(self) -> list[str]:
         """Every text that may hold a reference to a secret."""
