@@ -64,7 +64,7 @@ settle() {
   for number in "$http_port" "$https_port" "$api_port" "${listen##*:}"; do
     [[ $number =~ ^[0-9]{1,5}$ ]] || fail "\"$number\" is not a port"
   done
-  [[ $instance =~ ^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$ ]] || fail "--instance takes lower-case letters, digits and hyphens"
+  [[ $instance =~ ^[a-z]([a-z0-9-]{0,18}[a-z0-9])?$ ]] || fail "--instance takes up to 20 of a-z, 0-9 and hyphens"
   [[ $email =~ ^[^[:space:]@]+@[^[:space:]@]+$ ]] || fail "--email: \"$email\" is not an address"
   url=https://localhost
   [ "$https_port" = 443 ] || url=$url:$https_port

@@ -35,7 +35,7 @@ def instance(engine: docker.DockerClient) -> Iterator[str]:
     """The name of an instance that nobody else has; what carries its label is removed from the engine afterwards."""
     name = f"t{uuid.uuid4().hex[:10]}"
     yield name
-    ours = {"label": f"godploy.instance={name}"}
+    ours: dict[str, str | list[str] | bool] = {"label": f"godploy.instance={name}"}
     for container in engine.containers.list(all=True, filters=ours, ignore_removed=True):
         container.remove(force=True, v=True)
     for network in engine.networks.list(filters=ours):
@@ -43,4 +43,4 @@ def instance(engine: docker.DockerClient) -> Iterator[str]:
     for volume in engine.volumes.list(filters=ours):
         volume.remove(force=True)
     for image in engine.images.list(all=True, filters=ours):
-        engine.images.remove(image.id, force=True)
+        engine.images.remove(str(image.id), force=True)

@@ -32,16 +32,17 @@ sign_in() {
     return
   fi
   owner=$(recorded owner)
-  if [ -n "$owner" ]; then
-    step "a new token for $owner"
-    token=$(on_console user token --email "$owner" --name "installer $(date +%F)" --json | read_json 'it["token"]')
-  else
-    step "the first owner, $email"
-    token=$(on_console user create-owner --email "$email" --json | read_json 'it["token"]')
-    record owner "$email"
+  if [ -z "$owner" ]; then
+    owner=$email
+    step "the first owner, $owner"
+    on_console user create-owner --email "$owner"
+    record owner "$owner"
   fi
+  token=$(on_console user token --email "$owner" --name "installer $(date +%F)" --json | read_json 'it["token"]')
   as_person "$link" login "$url" --token-stdin --fingerprint "$fingerprint" <<<"$token"
   record signed-in "$url"
+  # The link outlives the directory of this version, which an upgrade takes away.
+  as_person git config --global --replace-all "credential.$url.helper" "!$link git-credential" '^!'
 }
 
 make_demo() {

@@ -31,7 +31,7 @@ def bash(script: str, *arguments: object) -> subprocess.CompletedProcess[str]:
         (["--port", "http"], '"http" is not a port'),
         (["--https-port", "443000"], '"443000" is not a port'),
         (["--listen", "127.0.0.1"], '"127.0.0.1" is not a port'),
-        (["--instance", "My Godploy"], "--instance takes lower-case letters"),
+        (["--instance", "My Godploy"], "--instance takes up to 20"),
         (["--email", "nobody"], '"nobody" is not an address'),
         (["--prefix", "relative"], "--prefix must begin with /"),
         (["--prefix", "/a b"], "--prefix may hold letters"),
