@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from godploy.errors import Conflict, GodployError, NotFound, Unavailable
 
-if TYPE_CHECKING:
-    from docker import APIClient
-
 T = TypeVar("T")
+Api = Any
+"""The SDK's low-level client; its type stubs lack or narrow half of what we call, so they are of no help here."""
 
 SOCKET = "unix:///var/run/docker.sock"
 _HELD = 256  # items that a stream may be ahead of its reader
@@ -42,7 +41,7 @@ class Docker:
         self._local = threading.local()
         self._version: str | None = None  # of the API, once the engine has told it
 
-    async def call(self, work: Callable[[APIClient], T], *, timeout: float | None = None) -> T:
+    async def call(self, work: Callable[[Api], T], *, timeout: float | None = None) -> T:
         """Runs `work` with a client in a thread; `timeout` is in seconds, for each request that it makes.
 
         A cancelled call returns only when its thread has finished, so that nothing is made after the caller has
@@ -55,7 +54,7 @@ class Docker:
             await _outlasted(job)
             raise
 
-    async def stream(self, source: Callable[[APIClient], Iterable[T]]) -> AsyncIterator[T]:
+    async def stream(self, source: Callable[[Api], Iterable[T]]) -> AsyncGenerator[T, None]:
         """The items of a stream of the engine's, read in a thread of its own, which waits when it is far ahead.
 
         Close the iterator (`contextlib.aclosing`) to end thread and request.
@@ -73,28 +72,27 @@ class Docker:
         """Waits for calls under way; open streams are their readers' to close."""
         await asyncio.get_running_loop().run_in_executor(None, self._pool.shutdown)
 
-    def _run(self, work: Callable[[APIClient], T], timeout: float) -> T:
-        with _translated():
-            client: APIClient | None = getattr(self._local, "client", None)
-            if client is None:
-                client = self._local.client = self._client()
-            client.timeout = timeout  # type: ignore[assignment]  # seconds; the stubs know only whole ones
-            try:
+    def _run(self, work: Callable[[Api], T], timeout: float) -> T:
+        try:
+            with _translated():
+                client: Api = getattr(self._local, "client", None)
+                if client is None:
+                    client = self._local.client = self._client()
+                client.timeout = timeout
                 return work(client)
-            except OSError:  # every error of the transport is one: the next call begins with a fresh connection
-                self._local.client = self._version = None
-                client.close()
-                raise
+        except Unavailable:  # the next call begins with a fresh connection, perhaps to a newer engine
+            self._local.client = self._version = None
+            raise
 
-    def _client(self) -> APIClient:
+    def _client(self) -> Api:
         import docker
 
         client = docker.APIClient(base_url=self.url, version=self._version or "auto", timeout=int(self._timeout))
         self._version = client.api_version
         return client
 
-    def _pump(self, source: Callable[[APIClient], Iterable[T]], handoff: _Handoff[T]) -> None:
-        client: APIClient | None = None
+    def _pump(self, source: Callable[[Api], Iterable[T]], handoff: _Handoff[T]) -> None:
+        client: Api = None
         try:
             with _translated():
                 client = self._client()

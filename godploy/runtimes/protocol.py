@@ -43,7 +43,7 @@ class Launch:
     cpus: float = 1.0
     memory: int = 512 * 1024 * 1024
     pids: int = 512
-    health: Health = Health()
+    health: Health = field(default_factory=Health)
     host: str | None = None  # the Host header of probes: the first route's
     settle: float = 5.0
     stop_grace: float = 30.0
@@ -62,7 +62,8 @@ class Observed:
     total: int
     promoted: bool  # restart policy and name are in place for all
     healthy: int
-    details: Mapping[str, Any] = field(default_factory=dict)  # replica number → {"state", "exit_code", "oom", "restarts"}
+    details: Mapping[str, Any] = field(default_factory=dict)
+    """Replica number, as text → {"state", "exit_code", "oom", "restarts"}."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,8 @@ class RuntimeUnavailable(Unavailable):
 
 
 class BuildFailed(Exception):
-    """A build ended badly; `code` names the case in `core.failures` (build_failed, build_oom, build_timeout, disk_full)."""
+    """A build ended badly; `code` names the case in `core.failures`: build_failed, build_oom, build_timeout or
+    disk_full."""
 
     def __init__(self, code: str, facts: Mapping[str, Any], lines: Sequence[str] = ()) -> None:
         super().__init__(f"{code} {dict(facts)}")
@@ -161,7 +163,6 @@ class Runtime(Protocol):
     async def remove_volume(self, environment: str, volume: str) -> None:
         """Its data is gone. A missing one is fine; raises `errors.Conflict` while a container mounts it."""
         ...
-
 
     async def start(self, launch: Launch, log: Log) -> None:
         """New containers beside whatever runs, with restart policy "no"; returns when every replica was healthy
