@@ -114,8 +114,10 @@ install_program() {
   step "installing Godploy into $fresh"
   "$python" -m venv "$fresh"
   "$fresh/bin/python" -m pip install -q --disable-pip-version-check --root-user-action ignore \
-    --cache-dir "$app/pip-cache" "$checkout$extra" ||
-    fail "pip could not install Godploy" "What it said stands above. Nothing that runs was touched." "Remove $fresh and run this again."
+    --cache-dir "$app/pip-cache" "$checkout$extra" || {
+    rm -rf "$fresh"
+    fail "pip could not install Godploy" "What it said stands above. Nothing that runs was touched; run this again."
+  }
 }
 
 switch_to() {

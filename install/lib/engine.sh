@@ -53,8 +53,8 @@ engine_start() {
   if runs_as "$run/containerd/containerd.pid" containerd; then kill "$(cat "$run/containerd/containerd.pid")"; fi
   rm -rf "$state/dockerd.pid" "$engine_socket" "$run/containerd/containerd.pid" "$run/containerd/containerd.sock"
   if ! mountpoint -q /sys/fs/cgroup && command -v cgroupfs-mount >/dev/null; then cgroupfs-mount; fi
-  setsid "$@" dockerd --data-root "$data" --exec-root "$run" --pidfile "$state/dockerd.pid" \
-    --host "unix://$engine_socket" </dev/null >>"$state/log" 2>&1 &
+  (cd / && exec setsid "$@" dockerd --data-root "$data" --exec-root "$run" --pidfile "$state/dockerd.pid" \
+    --host "unix://$engine_socket" </dev/null >>"$state/log" 2>&1) &
   engine_wait 60 && return
   tail -n 15 "$state/log" >&2
   fail "the Docker engine did not start" "Its log is $state/log; the last lines stand above."

@@ -21,6 +21,7 @@ install_service() {
 set -ae
 . "$app/settings"
 set +a
+cd /
 exec "$app/current/bin/godploy" serve --data "\$GODPLOY_DATA" --listen "\$GODPLOY_LISTEN"
 EOF
   chmod 755 "$app/serve.new"
@@ -56,7 +57,9 @@ start_service() {
   if [ -n "$unit" ]; then
     systemctl restart "$(basename "$unit")"
   else
-    setsid "$app/respawn" "$app/respawn.pid" "$app/log" "$app/serve" </dev/null >/dev/null 2>&1 &
+    # A clean environment, as a unit would have: what the caller happens to export is nothing to the service.
+    setsid env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 \
+      "$app/respawn" "$app/respawn.pid" "$app/log" "$app/serve" </dev/null >/dev/null 2>&1 &
   fi
 }
 

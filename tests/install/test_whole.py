@@ -1,0 +1,143 @@
+"""The installer as a user meets it: on a bare machine, from nothing to a live demo, an upgrade, and away again."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import docker
+import pytest
+
+CHECKOUT = Path(__file__).parents[2]
+MACHINE = CHECKOUT / "tests" / "install" / "machine"
+
+# What apt and the engine keep for themselves stays after an uninstallation, and says nothing about us.
+LOOK_AT_FILES = (
+    "find /opt /root /home /srv /usr/local /var/lib/godploy* /etc/systemd -not -path '/root/godploy*' | sort"
+)
+
+INSTALL_DEMO = "bash install/install.sh --demo"
+
+
+def copy_checkout(target: Path) -> None:
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=CHECKOUT,
+        capture_output=True,
+        check=True,
+    )
+    for name in filter(None, listed.stdout.decode().split("\0")):
+        if (CHECKOUT / name).exists():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(CHECKOUT / name, target / name)
+
+
+def run(command: list[str | Path], **more: object) -> subprocess.CompletedProcess[str]:
+    options = {
+        "stdin": subprocess.DEVNULL,
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.STDOUT,
+        "text": True,
+        **more,
+    }
+    return subprocess.run(command, timeout=900, **options)  # type: ignore[call-overload, no-any-return]
+
+
+def address_in(output: str) -> str:
+    found = re.search(r"The demo is live: +(http\S+)", output)
+    assert found, output
+    return found[1]
+
+
+@pytest.fixture
+def machine() -> Iterator[Path]:
+    directory = Path("/var/lib/godploy-tests") / f"machine-{uuid.uuid4().hex[:8]}"
+    made = run([MACHINE, "make", directory])
+    assert made.returncode == 0, made.stdout
+    copy_checkout(directory / "root/root/godploy")
+    yield directory
+    run([MACHINE, "remove", directory])
+
+
+@pytest.mark.long
+def test_a_bare_machine_without_systemd_and_registry(machine: Path) -> None:
+    story = f"""
+        set -e
+        cd /root/godploy
+        {LOOK_AT_FILES} >/tmp/before
+        {INSTALL_DEMO}
+        echo == second push
+        cd /root/godploy-demo
+        sed -i 's/It is live/It is changed/' www/index.html
+        git commit -qam Changed
+        git push godploy main
+        curl -fsS --resolve web-demo.localhost:80:127.0.0.1 http://web-demo.localhost/ | grep '<h1>'
+        echo == again
+        cd /root/godploy
+        {INSTALL_DEMO}
+        echo == removal
+        docker image inspect busybox:stable >/dev/null && echo the engine answers
+        bash install/uninstall.sh --yes
+        {LOOK_AT_FILES} >/tmp/after
+        echo == compare
+        diff /tmp/before /tmp/after && echo nothing is left
+        cat /proc/[0-9]*/comm | grep -E 'godploy|respawn|traefik|dockerd|containerd' || echo nothing runs
+    """
+    done = run([MACHINE, "run", machine, "bash", "-c", story])
+    assert done.returncode == 0, done.stdout
+    first, second, again, removal, compare = re.split(r"^== .*\n", done.stdout, flags=re.MULTILINE)
+    assert address_in(first) == "http://web-demo.localhost/"
+    assert "remote: " in first
+    assert "It is live" in first
+    assert re.search(r"Your API token: +\S{20}", first)
+    assert "It is changed" in second
+    assert "signed in already" in again
+    assert "It is changed" in again
+    assert "the engine answers" in removal
+    assert "docker.io" in removal, "packages that stay are listed"
+    assert "nothing is left" in compare
+    assert "nothing runs" in compare
+
+
+def free_ports(count: int) -> list[str]:
+    sockets = [socket.socket() for _ in range(count)]
+    for listening in sockets:
+        listening.bind(("127.0.0.1", 0))
+    ports = [str(listening.getsockname()[1]) for listening in sockets]
+    for listening in sockets:
+        listening.close()
+    return ports
+
+
+@pytest.mark.engine
+def test_beside_another_installation(engine: docker.DockerClient, instance: str, tmp_path: Path) -> None:
+    prefix = tmp_path / "here"
+    http, https, api, own = free_ports(4)
+    flags: list[str | Path] = [
+        *("--prefix", prefix, "--instance", instance, "--port", http, "--https-port", https),
+        *("--traefik-api-port", api, "--listen", f"127.0.0.1:{own}", "--pool", "10.217.0.0/16"),
+    ]
+    environment = {**os.environ, "GIT_SSL_CAINFO": "/etc/ssl/certs/ca-certificates.crt"}
+    try:
+        done = run([CHECKOUT / "install/install.sh", "--demo", *flags], env=environment)
+        assert done.returncode == 0, done.stdout
+        assert address_in(done.stdout) == f"http://web-demo.localhost:{http}/"
+        assert "GIT_SSL_CAINFO is set" in done.stdout
+        again = run([CHECKOUT / "install/install.sh", "--demo", "--prefix", prefix])
+        assert again.returncode == 0, again.stdout
+        assert address_in(again.stdout) == address_in(done.stdout), "an upgrade keeps its settings"
+    finally:
+        removed = run([CHECKOUT / "install/uninstall.sh", "--yes", "--prefix", prefix])
+    assert removed.returncode == 0, removed.stdout
+    assert not prefix.exists()
+    ours: dict[str, str | list[str] | bool] = {"label": f"godploy.instance={instance}"}
+    assert engine.containers.list(all=True, filters=ours) == []
+    assert engine.networks.list(filters=ours) == []
+    assert engine.volumes.list(filters=ours) == []
+    assert engine.images.list(all=True, filters=ours) == []
