@@ -104,6 +104,7 @@ remove_engine() {
     step "stopping the Docker engine; its images stay in /var/lib/docker"
     end_process "$pid" "$state/log"
   fi
+  umount "$state"/run/netns/* 2>/dev/null || true # the engine may leave the mounts of its network namespaces
   rm -rf -- "$state"
 }
 
