@@ -20,6 +20,8 @@ def lines(plan: Plan) -> list[str]:
     told += [f"- route {route}" for route in plan.routes_removed]
     told += [f"+ volume {name}" for name in plan.volumes_created]
     told += [f"- volume {name} is detached; its data stays" for name in plan.volumes_detached]
+    if plan.rewritten and all(service.action == "unchanged" for service in plan.services):
+        told.append("the manifest says it differently; what runs stays as it is")
     told += [f"! destructive: {text}" for text in plan.destructive]
     return told + _notes(plan)
 

@@ -82,7 +82,7 @@ FAILURES: Mapping[str, Failure] = {
         "correct services.{service}.build.context",
     ),
     "image_not_found": Failure(
-        "{service}: the image {image} was found in no registry that this server reaches, nor on the server: {detail}",
+        "{service}: the image {image} was found in no registry that this server reaches, nor on the server itself",
         "check its name and tag; for a private one give the registry's credentials",
     ),
     "host_taken": Failure(

@@ -88,13 +88,14 @@ class Plan:
     volumes_detached: tuple[str, ...] = ()
     references: Mapping[str, str] = field(default_factory=dict)  # "db.url" → sealed value taken from another stack
     release_commands: bool = True  # False for rollback
+    rewritten: bool = False  # the manifest says something differently, which the release is to record
     notes: tuple[str, ...] = ()
 
     @property
     def empty(self) -> bool:
-        """Whether there is nothing to do."""
+        """Whether there is nothing to do, nor to record."""
         untouched = all(service.action == "unchanged" for service in self.services)
-        return untouched and not self.routes_added and not self.routes_removed
+        return untouched and not (self.routes_added or self.routes_removed or self.rewritten)
 
     @property
     def destructive(self) -> tuple[str, ...]:
@@ -214,6 +215,7 @@ def assemble(
         volumes_created=holdings.created(staying, facts),
         volumes_detached=holdings.detached(staying, current),
         references=dict(taken),
+        rewritten=any(name in current and by_name[name].definition != current[name].definition for name in staying),
         notes=tuple(
             f"{name} is stopped: the new version of it is recorded, not started"
             for name in order

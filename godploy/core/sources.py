@@ -14,7 +14,6 @@ from godploy.core import builds, template
 from godploy.core.builds import BuildPlan
 from godploy.core.complaints import Complaints
 from godploy.core.facts import Current, Facts
-from godploy.core.failures import failure
 from godploy.core.problems import Path
 from godploy.core.sealing import Sealer
 from godploy.core.specification import Specification
@@ -171,7 +170,6 @@ class Sources:
             return current.specification.image
         found = self.facts.images.get(text)
         if found is None:
-            detail = failure("image_not_found", service=service, image=text, detail="it was not looked up").message
-            self.complaints.add(path, detail)
+            self.complaints.fail(path, "image_not_found", service=service, image=text)
             return ""
         return found.id

@@ -172,7 +172,9 @@ def test_a_carried_over_workload_takes_the_new_definition(shop: Shop) -> None:
     shop.deploy({"site": {"image": "nginx:1", "port": 80}})
     before = shop.current["site"]
     plan = shop.deploy({"site": {"image": "nginx:1", "port": 80, "replicas": 1, "depends_on": []}})
-    assert plan.empty
+    assert actions(plan) == {"site": "unchanged"}
+    assert not plan.empty  # the release records it
+    assert describe.lines(plan)[-1] == "the manifest says it differently; what runs stays as it is"
     assert shop.current["site"].workload == before.workload
     assert "replicas" in shop.current["site"].definition
 
@@ -180,7 +182,7 @@ def test_a_carried_over_workload_takes_the_new_definition(shop: Shop) -> None:
 def test_another_tag_of_the_same_image_restarts_nothing_now_and_later(shop: Shop) -> None:
     shop.tells(images={"nginx:1": ResolvedImage("sha256:same"), "nginx:stable": ResolvedImage("sha256:same")})
     shop.deploy({"site": {"image": "nginx:1", "port": 80}})
-    assert shop.deploy({"site": {"image": "nginx:stable", "port": 80}}).empty
+    assert actions(shop.deploy({"site": {"image": "nginx:stable", "port": 80}})) == {"site": "unchanged"}
     shop.tells(images={"nginx:stable": ResolvedImage("sha256:moved")})
     assert shop.plan({"site": {"image": "nginx:stable", "port": 80}}).empty
     asked = planner.inputs({"site": {"image": "nginx:stable", "port": 80}}, shop.current, templates={})
@@ -326,7 +328,8 @@ def test_all_problems_come_at_once_with_places(shop: Shop) -> None:
     [
         ({**WEB, "secrets": ["NO"]}, {}, "missing_secret"),
         (WEB, {"contexts": {"web": Context(TREE, dockerfile=False)}}, "missing_dockerfile"),
-        ({"image": "nginx:9"}, {}, "invalid_manifest"),
+        ({"image": "nginx:9"}, {}, "image_not_found"),
+        ({"image": "nginx:1", "depends_on": ["no"]}, {}, "invalid_manifest"),
     ],
 )
 def test_problems_of_one_kind_have_its_code(
@@ -436,7 +439,8 @@ def test_what_acted_at_the_first_start_cannot_change(shop: Shop) -> None:
 
 def test_a_default_that_is_written_down_restarts_no_database(shop: Shop) -> None:
     shop.deploy({"db": DB})
-    assert shop.plan({"db": {"template": "postgres", "parameters": {"version": "15", "database": "app"}}}).empty
+    written = {"template": "postgres", "parameters": {"version": "15", "database": "app"}}
+    assert actions(shop.plan({"db": written})) == {"db": "unchanged"}
 
 
 # What is looked up, and how it reads.
