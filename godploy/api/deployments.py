@@ -1,0 +1,136 @@
+"""Deployments: begun, looked at, followed, ended; and the releases that came of them."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncGenerator
+
+from aiohttp import web
+
+from godploy.api import show, stream
+from godploy.api.call import Call
+from godploy.core.model import Deployment
+from godploy.deploy import acts, follow
+from godploy.drivers.logbook import Line
+from godploy.store import deployments, releases, stacks
+
+_LINES_AT_ONCE = 10_000
+
+
+async def list_deployments(call: Call) -> web.Response:
+    place, limit = await call.maybe_environment(), call.given["limit"]
+
+    def read(conn: sqlite3.Connection) -> list[show.Json]:
+        of = stacks.of_environment(conn, place.id) if place else []
+        found = [each for one in of for each in deployments.of_project(conn, call.project.id, one.id, limit)]
+        if place is None:
+            found = deployments.of_project(conn, call.project.id, limit=limit)
+        found.sort(key=lambda each: each.number, reverse=True)
+        return [show.deployment(conn, call.services.settings, each) for each in found[:limit]]
+
+    return web.json_response({"deployments": await call.read(read)})
+
+
+async def deploy(call: Call) -> web.Response:
+    made = await acts.deploy(
+        call.services,
+        await call.stack(),
+        call.caller.name,
+        commit=call.given["commit"],
+        confirm=call.given["confirm"],
+        update=tuple(call.given["update"] or ()),
+    )
+    return await _answer(call, made, 202)
+
+
+async def get_deployment(call: Call) -> web.Response:
+    return await _answer(call, await _deployment(call))
+
+
+async def cancel_deployment(call: Call) -> web.Response:
+    return await _answer(call, await acts.cancel(call.services, await _deployment(call), call.caller.name))
+
+
+async def rollback(call: Call) -> web.Response:
+    made = await acts.rollback(call.services, await call.stack(), call.caller.name, call.given["release"])
+    return await _answer(call, made, 202)
+
+
+async def restart(call: Call) -> web.Response:
+    names = call.given["services"] or []
+    return await _answer(call, await acts.restart(call.services, await call.stack(), call.caller.name, names), 202)
+
+
+async def _deployment(call: Call) -> Deployment:
+    return await call.read(lambda conn: deployments.by_number(conn, call.project.id, call.given["number"]))
+
+
+async def _answer(call: Call, found: Deployment, status: int = 200) -> web.Response:
+    shown = await call.read(lambda conn: show.deployment(conn, call.services.settings, found))
+    return web.json_response(shown, status=status)
+
+
+async def list_releases(call: Call) -> web.Response:
+    place = await call.maybe_environment()
+
+    def read(conn: sqlite3.Connection) -> list[show.Json]:
+        found = []
+        for of in stacks.of_project(conn, call.project.id):
+            environment = names[of.environment]
+            if place is None or of.environment == place.id:
+                found += [show.release(conn, each, environment, of) for each in releases.of_stack(conn, of.id)]
+        return found
+
+    names = await call.environment_names()
+    return web.json_response({"releases": await call.read(read)})
+
+
+async def deployment_log(call: Call) -> web.StreamResponse:
+    found, after = await _deployment(call), call.given["after"]
+    if call.given["follow"]:
+        return await stream.events(call, _followed(call, found, after))
+    lines = await call.services.logbook.read(found.id, after, _LINES_AT_ONCE)
+    return web.json_response({"lines": [_line(line) for line in lines], "next": lines[-1].number if lines else after})
+
+
+def _line(line: Line) -> show.Json:
+    return {"n": line.number, "at": show.time(line.at), "stage": line.stage, "text": line.text}
+
+
+async def _followed(call: Call, found: Deployment, after: int) -> AsyncGenerator[stream.Event, None]:
+    """The lines until the deployment has ended, then how it ended."""
+    book = call.services.logbook
+    async for line in _lines_until_end(call, found, after):
+        after = line.number
+        yield "line", _line(line)
+    ended = await follow.ended(call.services, found.id)
+    for line in await book.read(found.id, after, _LINES_AT_ONCE):  # written since
+        yield "line", _line(line)
+    yield "end", {"state": ended.state, "result": ended.result, "error": ended.error}
+
+
+async def _lines_until_end(call: Call, found: Deployment, after: int) -> AsyncGenerator[Line, None]:
+    """Ends with the log's last line, or with a deployment that has ended without one."""
+    lines = call.services.logbook.follow(found.id, after)
+
+    async def pull() -> Line | None:
+        return await anext(lines, None)
+
+    ended = asyncio.create_task(follow.ended(call.services, found.id), name=f"end of {found.id}")
+    upcoming: asyncio.Task[Line | None] | None = None
+    try:
+        while True:
+            upcoming = asyncio.create_task(pull(), name=f"log of {found.id}")
+            await asyncio.wait({upcoming, ended}, return_when=asyncio.FIRST_COMPLETED)
+            line = upcoming.result() if upcoming.done() else None
+            if line is None:
+                return
+            yield line
+            if line.end:
+                return
+    finally:
+        waiting = [ended] if upcoming is None else [ended, upcoming]
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)

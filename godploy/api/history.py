@@ -1,0 +1,39 @@
+"""What came in and what happened."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from aiohttp import web
+
+from godploy.api import show
+from godploy.api.call import Call
+from godploy.core.model import Delivery
+from godploy.deploy import acts
+from godploy.errors import NotFound
+from godploy.store import deliveries, events, repositories
+
+
+async def list_events(call: Call) -> web.Response:
+    names = await call.environment_names()
+    found = await call.read(lambda conn: events.of_project(conn, call.project.id, call.given["limit"]))
+    return web.json_response({"events": [show.event(each, names) for each in found]})
+
+
+async def list_deliveries(call: Call) -> web.Response:
+    def read(conn: sqlite3.Connection) -> list[show.Json]:
+        found = deliveries.of_project(conn, call.project.id, call.given["limit"])
+        return [show.delivery(conn, each) for each in found]
+
+    return web.json_response({"deliveries": await call.read(read)})
+
+
+async def replay_delivery(call: Call) -> web.Response:
+    def find(conn: sqlite3.Connection) -> Delivery:
+        found = deliveries.get(conn, call.given["delivery"])
+        if repositories.get(conn, found.repository).project != call.project.id:
+            raise NotFound("there is no such delivery")
+        return found
+
+    made = await acts.replay(call.services, await call.read(find), call.caller.name)
+    return web.json_response(await call.read(lambda conn: show.delivery(conn, made)), status=202)

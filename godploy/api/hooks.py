@@ -1,0 +1,102 @@
+"""The generic hook: a signed word that a repository has moved, committed before it is acknowledged.
+
+Everything is refused alike: an unknown hook, a wrong signature, a stale timestamp get the same 401 after the same work.
+Refusals are counted by address; one that has used them up is turned away before its body is read where its headers
+alone refuse it. An authentic delivery is never turned away, whatever its neighbours behind the same address do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from aiohttp import web
+
+from godploy.api import answers, contract
+from godploy.api.call import Call
+from godploy.api.limits import Buckets
+from godploy.core import signing
+from godploy.core.model import Delivery, Repository
+from godploy.deploy import intake
+from godploy.deploy.job import hook_context
+from godploy.errors import Invalid, TooLarge, Unauthorized, Unavailable
+from godploy.store import repositories
+
+BODY_LIMIT = (
+    25 * 1024 * 1024
+)  # git hosts send up to so much: https://docs.github.com/en/webhooks/webhook-events-and-payloads
+_BODY_TIMEOUT = 60.0
+_BODIES_AT_ONCE = 4  # so that memory stays bounded
+
+REFUSALS = web.AppKey("refusals", Buckets)
+BODIES = web.AppKey("bodies", asyncio.Semaphore)
+
+
+def prepare(app: web.Application) -> None:
+    app[REFUSALS] = Buckets(capacity=20, rate=0.5)
+    app[BODIES] = asyncio.Semaphore(_BODIES_AT_ONCE)
+
+
+async def receive_hook(call: Call) -> web.Response:
+    request, app = call.request, call.request.app
+    address = answers.client(request)
+    repository = await call.read(lambda conn: repositories.by_hook(conn, call.given["hook"]))
+    hopeless = repository is None or not signing.well_formed(request.headers, time.time())
+    if hopeless and app[REFUSALS].empty(address):
+        raise answers.TooManyRequestsError("too many refused deliveries from this address")
+    async with app[BODIES]:
+        body = await _body(request)
+        secrets = await _secrets(call, repository)
+        authentic = await asyncio.to_thread(signing.verify, request.headers, body, secrets, time.time())
+        if repository is None or not authentic:
+            app[REFUSALS].take(address)
+            raise Unauthorized(
+                "this delivery is not authentic",
+                next_step=f"check the hook's address, its secret, and that {signing.TIMESTAMP} is the time now",
+            )
+        told = _push(await asyncio.to_thread(contract.parse, body))
+    delivery, new = await intake.receive(call.services, repository, "hook", request.headers[signing.DELIVERY], told)
+    return web.json_response(_received(delivery), status=202 if new else 200)
+
+
+def _received(delivery: Delivery) -> dict[str, str | None]:
+    return {"delivery": delivery.id, "state": delivery.state, "verdict": delivery.verdict}
+
+
+async def _secrets(call: Call, repository: Repository | None) -> list[str]:
+    if repository is None:
+        return []
+    sealed = await call.read(lambda conn: repositories.hook_secrets(conn, repository.id))
+    return [call.services.keyring.unseal(each, hook_context(repository.id)) for each in sealed]
+
+
+async def _body(request: web.Request) -> bytes:
+    """The raw bytes. The application's own limit is that of the API, so they are read here."""
+    too_large = TooLarge(f"a delivery may have {BODY_LIMIT >> 20} MiB")
+    if (request.content_length or 0) > BODY_LIMIT:
+        raise too_large
+    chunks, size = [], 0
+    try:
+        async with asyncio.timeout(_BODY_TIMEOUT):
+            async for chunk in request.content.iter_any():
+                size += len(chunk)
+                if size > BODY_LIMIT:
+                    raise too_large
+                chunks.append(chunk)
+    except TimeoutError as error:
+        raise Unavailable("the body did not arrive in time") from error
+    return b"".join(chunks)
+
+
+def _push(tree: object) -> dict[str, str | None]:
+    """What of the body is kept. Raises Invalid, saying what is expected."""
+    problems = contract.complaints(contract.schema("#/components/schemas/HookBody"), tree)
+    if problems or not isinstance(tree, dict):
+        raise Invalid(
+            "the body is not as documented",
+            problems,
+            next_step='send {"event": "push", "ref": "refs/heads/BRANCH", "commit": "HASH"}',
+        )
+    if tree["event"] == "ping":
+        return {"event": "ping"}
+    return {"event": "push", "ref": tree["ref"], "commit": tree.get("commit")}

@@ -1,0 +1,57 @@
+"""What is answered without a token: whether we live, the schemas, and a page for people."""
+
+from __future__ import annotations
+
+from html import escape
+
+from aiohttp import web
+
+from godploy import __version__
+from godploy.api import contract
+from godploy.api.call import SERVICES, Call
+from godploy.core import schema
+from godploy.errors import NotFound
+
+_PAGE = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><title>Godploy</title>
+<h1>Godploy {version}</h1>
+<p>This server deploys what is pushed to it. It is used from a terminal:</p>
+<pre>{commands}</pre>
+<p>The API is described in <a href="/api/v1/openapi.json">/api/v1/openapi.json</a>.</p>
+</html>
+"""
+
+
+async def alive(call: Call) -> web.Response:
+    return web.json_response({"status": "alive"})
+
+
+async def ready(call: Call) -> web.Response:
+    if call.services.ready.is_set():
+        return web.json_response({"status": "ready"})
+    return web.json_response({"status": "starting"}, status=503)
+
+
+async def manifest_schema(call: Call) -> web.Response:
+    return _public(web.json_response(schema.document()))
+
+
+async def openapi(call: Call) -> web.Response:
+    return _public(web.json_response(contract.document()))
+
+
+def _public(response: web.Response) -> web.Response:
+    """Editors in a browser may read it, and keep it for a while."""
+    response.headers["Cache-Control"] = "public, max-age=300"
+    response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
+    return response
+
+
+async def page(request: web.Request) -> web.Response:
+    """Whatever else a browser asks for; what a program asks for is not here."""
+    if request.path.startswith(("/api/", "/hooks/", "/git/", "/schemas/")):
+        raise NotFound("there is nothing here", next_step="see /api/v1/openapi.json")
+    url = request.app[SERVICES].settings.url
+    shown = ("godploy logs NUMBER",) if request.path.startswith("/deployments/") else ("godploy projects",)
+    commands = "\n".join((f"godploy login {url}", *shown, "godploy deployments"))
+    return web.Response(text=_PAGE.format(version=__version__, commands=escape(commands)), content_type="text/html")
