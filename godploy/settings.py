@@ -1,4 +1,4 @@
-"""The server's settings: from `GODPLOY_*`, then `config.yaml` in the data directory, then defaults. The only reader of both.
+"""The server's settings: from `GODPLOY_*`, then `config.yaml` in the data directory, then defaults.
 
 Unset never means "allowed": what opens something up must be written down.
 """
@@ -25,8 +25,8 @@ _INSTANCE = re.compile(r"[a-z]([a-z0-9-]{0,18}[a-z0-9])?")
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """`url` is how others reach us; it is never taken from a Host header. Everything shared on a host (ports, pool, names
-    of containers) is per instance, so that several instances can run side by side."""
+    """`url` is how others reach us; it is never taken from a Host header. Everything shared on a host (ports, pool,
+    names of containers) is per instance, so that several instances can run side by side."""
 
     data: Path
     listen: str = "127.0.0.1:8400"

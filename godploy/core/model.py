@@ -114,7 +114,7 @@ class Repository:
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """What one source makes in one environment. The source is a repository or, None, the project's dashboard manifest."""
+    """What one source makes in one environment: a repository or, None, the project's dashboard manifest."""
 
     id: str
     environment: str
@@ -153,9 +153,7 @@ class Deployment:
     delivery: str | None
     from_release: str | None  # the release to return to (rollback) or to start again (restart, config)
     attempt: int
-    options: Mapping[
-        str, Any
-    ]  # confirm: digest; update: [service]; restart: [service]; secrets: {NAME: former version}
+    options: Mapping[str, Any]  # confirm: digest; update, restart: [service]; secrets: {NAME: former version}
     ending: str | None  # what a person or a newer push asked for: "cancelled" or "superseded", with the reason
     created_at: float
     started_at: float | None

@@ -1,8 +1,8 @@
 """One SQLite file, one write connection on a thread of its own, a few read-only ones beside it.
 
-`write(work)` runs a plain function of a connection inside `BEGIN IMMEDIATE … COMMIT` as one hop to the writer's thread, so
-no two transactions interleave, and a cancelled caller never leaves one open: the transaction ends, then the cancellation
-goes on. `synchronous=FULL` on the writer: what was committed survives a power cut.
+`write(work)` runs a plain function of a connection inside `BEGIN IMMEDIATE … COMMIT` as one hop to the writer's thread,
+so no two transactions interleave, and a cancelled caller never leaves one open: the transaction ends, then the
+cancellation goes on. `synchronous=FULL` on the writer: what was committed survives a power cut.
 
 The standard library's sqlite3 on two small thread pools is used rather than aiosqlite: a transaction is a function that
 runs whole on one thread, where aiosqlite would hop between threads at each statement.
@@ -27,7 +27,7 @@ _MIGRATIONS = Path(__file__).parent / "migrations"
 _READERS = 2
 
 
-class SchemaTooNew(GodployError):
+class SchemaTooNewError(GodployError):
     """The database was written by a newer Godploy; going back needs that version's backup."""
 
     code = "schema_too_new"
@@ -47,7 +47,7 @@ class Store:
 
     @classmethod
     async def open(cls, path: Path) -> Store:
-        """Opens the file, making and migrating it as needed. Raises SchemaTooNew for a newer Godploy's database."""
+        """Opens the file, making and migrating it as needed. Raises SchemaTooNewError."""
         store = cls(path)
         try:
             await asyncio.get_running_loop().run_in_executor(store._writer, store._open)
@@ -163,7 +163,7 @@ def migrate(connection: sqlite3.Connection) -> None:
     at = connection.execute("PRAGMA user_version").fetchone()[0]
     known = migrations()
     if at > known[-1][0]:
-        raise SchemaTooNew(
+        raise SchemaTooNewError(
             f"this database is at schema {at}, this Godploy knows up to {known[-1][0]}",
             next_step="install the newer Godploy again, or restore a backup made before its upgrade",
         )

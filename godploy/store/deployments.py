@@ -96,7 +96,7 @@ def ask_to_end(conn: sqlite3.Connection, stack_id: str, state: State, reason: st
 
 
 def cancel(conn: sqlite3.Connection, deployment_id: str, reason: str) -> Deployment:
-    """A person's word: a queued one is cancelled now, a running one is asked to end. Raises Conflict for a finished one."""
+    """A person's word: a queued one is cancelled now, a running one asked to end. Raises Conflict for an ended one."""
     found = get(conn, deployment_id)
     if found.state is State.QUEUED:
         finish(conn, deployment_id, State.CANCELLED, result=reason)

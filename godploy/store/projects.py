@@ -160,3 +160,12 @@ def release_host(conn: sqlite3.Connection, host: str, project_id: str) -> None:
     """Raises NotFound where the project does not own it."""
     if conn.execute("DELETE FROM host WHERE host = ? AND project = ?", (host, project_id)).rowcount == 0:
         raise NotFound(f"{host} is not a host of this project")
+
+
+def hosts_of_others(conn: sqlite3.Connection, project_id: str) -> frozenset[str]:
+    """Hosts that belong to other projects."""
+    return frozenset(row["host"] for row in conn.execute("SELECT host FROM host WHERE project != ?", (project_id,)))
+
+
+def every_environment(conn: sqlite3.Connection) -> list[Environment]:
+    return [rows.environment(row) for row in conn.execute("SELECT * FROM environment ORDER BY created_at")]

@@ -231,7 +231,8 @@ def images_in_use(conn: sqlite3.Connection) -> set[str]:
     query = (
         "SELECT DISTINCT json_extract(specification, '$.image') AS id FROM workload"
         " WHERE state != 'gone' OR id IN (SELECT workload FROM release_service)"
-        " UNION SELECT image.id FROM image JOIN stack USING (environment) JOIN deployment ON deployment.stack = stack.id"
+        " UNION SELECT image.id FROM image JOIN stack USING (environment)"
+        " JOIN deployment ON deployment.stack = stack.id"
         " WHERE deployment.state = 'running'"
     )
     return {row["id"] for row in conn.execute(query)}

@@ -47,8 +47,17 @@ def environment(row: Row) -> Environment:
 
 def repository(row: Row) -> Repository:
     mapping = {name: Feed(**feed) for name, feed in json.loads(row["mapping"]).items()}
-    names = ("id", "project", "name", "provider", "url", "manifest_path", "default_branch", "hook_id")
-    return Repository(*(row[name] for name in names), mapping=mapping)
+    return Repository(
+        id=row["id"],
+        project=row["project"],
+        name=row["name"],
+        provider=row["provider"],
+        url=row["url"],
+        manifest_path=row["manifest_path"],
+        default_branch=row["default_branch"],
+        hook_id=row["hook_id"],
+        mapping=mapping,
+    )
 
 
 def stack(row: Row) -> Stack:
@@ -150,5 +159,14 @@ def volume(row: Row) -> Volume:
 
 
 def event(row: Row) -> Event:
-    names = ("id", "at", "environment", "stack", "service", "deployment", "kind", "message")
-    return Event(*(row[name] for name in names), fields=json.loads(row["fields"]))
+    return Event(
+        id=row["id"],
+        at=row["at"],
+        environment=row["environment"],
+        stack=row["stack"],
+        service=row["service"],
+        deployment=row["deployment"],
+        kind=row["kind"],
+        message=row["message"],
+        fields=json.loads(row["fields"]),
+    )

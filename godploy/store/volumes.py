@@ -52,7 +52,7 @@ def made_by(conn: sqlite3.Connection, deployment: str) -> list[Volume]:
 
 
 def attach(conn: sqlite3.Connection, stack_id: str, environment_id: str, mounted: Mapping[str, str]) -> None:
-    """A release was committed: its stack's services mount exactly these (volume name → service); others are detached."""
+    """A release was committed: its services mount exactly these (volume name → service); others are detached."""
     conn.execute("UPDATE volume SET stack = NULL, service = NULL WHERE stack = ?", (stack_id,))
     for name, service in mounted.items():
         conn.execute(

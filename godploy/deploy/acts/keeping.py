@@ -1,0 +1,179 @@
+"""What people give Godploy to keep: secrets, manifests, repositories; and the volumes that they may delete."""
+
+from __future__ import annotations
+
+import posixpath
+import secrets as random
+import sqlite3
+from collections.abc import Mapping
+
+from godploy.core import manifest as manifests
+from godploy.core import remote
+from godploy.core.model import Deployment, Environment, Kind, Project, Release, Repository, Stack
+from godploy.core.plan import Plan
+from godploy.core.sealing import secret_versions
+from godploy.core.specification import Specification
+from godploy.deploy import planning, source
+from godploy.deploy.job import hook_context, secret_context
+from godploy.deploy.services import Services
+from godploy.errors import Conflict
+from godploy.store import deployments, events, projects, releases, repositories, secrets, stacks, volumes
+from godploy.store.deployments import Request
+from godploy.store.repositories import Revision
+
+
+async def set_secrets(
+    services: Services, environment: Environment, values: Mapping[str, str], actor: str, *, deploy: bool = True
+) -> list[Deployment]:
+    """New current versions; with `deploy`, a `config` deployment for each stack that names one of them."""
+    sealed = {
+        name: services.keyring.seal(value, secret_context(environment.id, name)) for name, value in values.items()
+    }
+
+    def write(conn: sqlite3.Connection) -> list[Deployment]:
+        former = secrets.current(conn, environment.id)
+        for name, value in sealed.items():
+            version = secrets.put(conn, environment.id, name, value)
+            events.add(conn, "secret", f"{name} set to version {version} by {actor}", environment=environment.id)
+        return _config_deployments(conn, environment, set(values), former, actor) if deploy else []
+
+    made = await services.store.write(write)
+    services.changes.ring("worker")
+    return made
+
+
+def _config_deployments(
+    conn: sqlite3.Connection, environment: Environment, changed: set[str], former: Mapping[str, int], actor: str
+) -> list[Deployment]:
+    made = []
+    for stack in stacks.of_environment(conn, environment.id):
+        release = releases.current(conn, stack)
+        named = changed & _secret_names(conn, release) if release else set()
+        if release and named:
+            request = Request(
+                stack.id,
+                Kind.CONFIG,
+                actor,
+                commit=release.commit,
+                revision=release.revision,
+                message=f"{', '.join(sorted(named))} changed",
+                from_release=release.id,
+                options={"secrets": {name: former[name] for name in sorted(named) if name in former}},
+            )
+            made.append(deployments.enqueue(conn, request))
+    return made
+
+
+def _secret_names(conn: sqlite3.Connection, release: Release) -> set[str]:
+    named: set[str] = set()
+    for service in release.services:
+        named |= set(secret_versions(Specification.from_json(releases.workload(conn, service.workload).specification)))
+    return named
+
+
+async def remove_secret(services: Services, environment: Environment, name: str, actor: str) -> None:
+    """It has no value any more; what runs keeps it until it is deployed again. Raises Conflict while a current release
+    names it, NotFound."""
+
+    def write(conn: sqlite3.Connection) -> None:
+        for stack in stacks.of_environment(conn, environment.id):
+            release = releases.current(conn, stack)
+            if release is not None and name in _secret_names(conn, release):
+                raise Conflict(
+                    f"{planning.source_name(conn, stack)} uses {name} in {environment.name}",
+                    next_step="take it out of the manifest and deploy first",
+                )
+        secrets.remove(conn, environment.id, name)
+        events.add(conn, "secret", f"{name} removed by {actor}", environment=environment.id)
+
+    await services.store.write(write)
+
+
+async def save_manifest(
+    services: Services, project: Project, repository: Repository | None, text: str, actor: str
+) -> tuple[Revision, list[Deployment]]:
+    """A new revision of the stored or the dashboard manifest. The latter is deployed in every environment that it names
+    and where its plan is not empty. Raises Invalid with all problems."""
+    if repository is not None:
+        manifests.parse(text, filename=repository.manifest_path, templates=services.templates)
+        saved = await services.store.write(
+            lambda conn: repositories.save_revision(conn, project.id, repository.id, text, actor)
+        )
+        return saved, []
+    manifest = manifests.parse(text, filename=source.DASHBOARD, templates=services.templates, dashboard=True)
+
+    def write(conn: sqlite3.Connection) -> tuple[Revision, list[Deployment]]:
+        revision = repositories.save_revision(conn, project.id, None, text, actor)
+        made = []
+        for name in manifest.environments():
+            environment = projects.ensure_environment(conn, project.id, name, services.settings.pool)
+            stack = stacks.ensure(conn, environment.id, None)
+            message = f"dashboard manifest, revision {revision.revision}"
+            request = Request(stack.id, Kind.MANUAL, actor, revision=revision.revision, message=message)
+            made.append(deployments.enqueue(conn, request))
+        return revision, made
+
+    saved_with = await services.store.write(write)
+    services.changes.ring("worker")
+    return saved_with
+
+
+async def draft_plan(
+    services: Services, project: Project, environment_name: str, repository: Repository | None, text: str
+) -> Plan:
+    """What saving or pushing this text would do in the environment; nothing is changed by asking. Raises Invalid."""
+    filename = repository.manifest_path if repository else source.DASHBOARD
+    manifest = manifests.parse(text, filename=filename, templates=services.templates, dashboard=repository is None)
+    environment, stack = await services.store.read(lambda conn: _place(conn, project, environment_name, repository))
+    drafted = source.Source(manifest, posixpath.dirname(filename) if repository else "")
+    return await planning.draft(services, project, environment, stack, drafted)
+
+
+def _place(
+    conn: sqlite3.Connection, project: Project, name: str, repository: Repository | None
+) -> tuple[Environment, Stack]:
+    """The environment and stack of a source; ones that are not there yet are made up, not made."""
+    environment = projects.environment_by_name(conn, project.id, name) or Environment("draft", project.id, name)
+    for stack in stacks.of_environment(conn, environment.id):
+        if stack.repository == (repository.id if repository else None):
+            return environment, stack
+    return environment, Stack("draft", environment.id, repository.id if repository else None, None, False, False)
+
+
+async def create_repository(
+    services: Services, project: Project, name: str, url: str | None, manifest_path: str
+) -> tuple[Repository, str | None]:
+    """(the repository, its hook secret in plain for one elsewhere, whose head is then deployed by catch-up)."""
+    if url is not None:
+        remote.parse(url, services.settings.private_bases)
+    made = await services.store.write(
+        lambda conn: repositories.create(conn, project.id, name, url=url, manifest_path=manifest_path)
+    )
+    await services.git.create(made.id)
+    if url is None:
+        return made, None
+    secret = await rotate_hook_secret(services, made)
+    services.changes.ring("poller")
+    return made, secret
+
+
+async def rotate_hook_secret(services: Services, repository: Repository, overlap: float = 24 * 3600.0) -> str:
+    """A new hook secret, in plain, once; the one before stays valid for `overlap` seconds."""
+    secret = random.token_hex(32)
+    sealed = services.keyring.seal(secret, hook_context(repository.id))
+    await services.store.write(lambda conn: repositories.add_hook_secret(conn, repository.id, sealed, overlap))
+    return secret
+
+
+async def delete_volume(services: Services, volume_id: str, actor: str) -> None:
+    """Deletes a detached volume and its data for good. Raises Conflict while it is mounted."""
+
+    def write(conn: sqlite3.Connection) -> None:
+        volume = volumes.get(conn, volume_id)
+        volumes.delete(conn, volume_id)
+        text = f"volume {volume.name} and its data deleted by {actor}"
+        events.add(conn, "volume", text, environment=volume.environment)
+
+    volume = await services.store.read(lambda conn: volumes.get(conn, volume_id))
+    await services.store.write(write)
+    await services.runtime.remove_volume(volume.environment, volume.id)

@@ -1,0 +1,49 @@
+"""The deploy story: one commit becomes live traffic, or nothing has changed.
+
+    fetch ─► plan ─► build ─► start ─► switch ─► (behind it: drain, retire)
+
+`switching.switch` commits the release: the one commit point. Before it, any failure, cancellation or crash is undone
+from the database by `undo.undo`, which removes only what is new; after it, nothing removes the release.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from godploy.core.model import Stage
+from godploy.core.plan import Plan
+from godploy.deploy import building, planning, source, starting, switching
+from godploy.deploy.job import Job
+from godploy.store import releases
+
+_PLAN_WITHIN = 300.0  # seconds for fetch and plan, before the plan says what the deployment may take
+
+
+async def run(job: Job) -> str:
+    """Brings the deployment to its end; one sentence that says how it went well. Raises what ended it otherwise."""
+    async with asyncio.timeout(_PLAN_WITHIN):
+        manifest, plan, changes = await intend(job)
+    if not changes:
+        return "nothing changed"
+    before_build = job.seconds
+
+    await job.enter(Stage.BUILD)
+    images = await building.build(job, plan)
+
+    async with asyncio.timeout(plan.timeout - before_build):
+        release = await starting.start(job, plan, images, manifest)
+        return await switching.switch(job, release)
+
+
+async def intend(job: Job) -> tuple[str, Plan, bool]:
+    """The manifest's text, the plan, and whether it changes anything: from the commit, or from the release that is to
+    run again."""
+    if job.deployment.kind.from_release:
+        await job.enter(Stage.PLAN)
+        wanted = job.deployment.from_release or ""
+        target = await job.services.store.read(lambda conn: releases.get(conn, wanted))
+        return target.manifest, *await planning.from_release(job, target)
+    await job.enter(Stage.FETCH)
+    found = await source.read(job)
+    await job.enter(Stage.PLAN)
+    return found.manifest.text, *await planning.from_source(job, found)

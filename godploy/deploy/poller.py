@@ -1,0 +1,51 @@
+"""What no delivery told: remote branches, those of our own remote too, are compared with the last considered commit, at
+start and every few minutes. Events only make it faster."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+
+from godploy.core.model import Repository
+from godploy.core.naming import new_id
+from godploy.deploy import intake
+from godploy.deploy.services import Services
+from godploy.drivers.git_program import GitError
+from godploy.errors import GodployError
+from godploy.store import repositories
+
+logger = logging.getLogger(__name__)
+
+
+async def run(services: Services) -> None:
+    """The loop; one request per repository and round, at slightly different times."""
+    await services.ready.wait()
+    while True:
+        for repository in await services.store.read(repositories.every):
+            await catch_up(services, repository)
+        interval = services.settings.poll_interval
+        await services.changes.wait("poller", interval * random.uniform(0.9, 1.1))
+        await asyncio.sleep(0)
+
+
+async def catch_up(services: Services, repository: Repository) -> None:
+    """Receives what the repository's branches have that was never considered."""
+    try:
+        heads = await services.git.heads(repository.id, repository.url)
+    except (GitError, GodployError) as error:
+        logger.info("polling %s: %s", repository.name, error)
+        return
+    considered = await services.store.read(lambda conn: repositories.considered(conn, repository.id))
+    for branch in _feeding(repository, heads.default):
+        head = heads.branches.get(branch)
+        if head is not None and head != considered.get(branch):
+            body = {"event": "push", "ref": f"refs/heads/{branch}", "commit": head, "pusher": "catch-up"}
+            await intake.receive(services, repository, "poll", f"poll:{head}:{new_id()}", body)
+
+
+def _feeding(repository: Repository, default: str | None) -> list[str]:
+    """The branches that feed an environment, the default branch first, since its manifest says which others do."""
+    named = {feed.branch for feed in repository.mapping.values() if feed.branch}
+    first = repository.default_branch or default
+    return ([first] if first else []) + sorted(named - {first})

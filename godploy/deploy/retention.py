@@ -1,0 +1,74 @@
+"""What is kept, and what goes: the last releases with their images and secret versions, deliveries and events for a
+while. Only what carries our labels and what no kept release names is removed; volumes and networks never are."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import time
+from functools import partial
+
+from godploy.core.model import Release
+from godploy.core.sealing import secret_versions
+from godploy.core.specification import Specification
+from godploy.deploy.services import Services
+from godploy.errors import GodployError
+from godploy.runtimes.protocol import RuntimeUnavailable
+from godploy.store import deliveries, deployments, events, projects, releases, secrets, stacks
+
+logger = logging.getLogger(__name__)
+
+KEPT_RELEASES = 5
+_DAY = 86_400.0
+_DELIVERIES_KEPT = 30 * _DAY
+_EVENTS_KEPT = 90 * _DAY
+_EVERY = 3600.0
+
+
+async def run(services: Services) -> None:
+    """The loop: after every retired workload, and hourly."""
+    await services.ready.wait()
+    while True:
+        try:
+            await tidy(services)
+        except (RuntimeUnavailable, GodployError) as error:
+            logger.warning("retention: %s", error)
+        await services.changes.wait("retention", _EVERY)
+
+
+async def tidy(services: Services) -> None:
+    """Forgets what is no longer kept, then removes the images that nothing needs."""
+    await services.store.write(_forget)
+    if await services.store.read(deployments.running):
+        return  # a build may be about to use an image that nothing names yet
+    for image in await services.runtime.images():
+        if image not in await services.store.read(releases.images_in_use):
+            await services.runtime.remove_image(image)
+            await services.store.write(partial(releases.forget_image, image_id=image))
+
+
+def _forget(conn: sqlite3.Connection) -> None:
+    now = time.time()
+    for stack in stacks.every(conn):
+        for old in releases.of_stack(conn, stack.id)[KEPT_RELEASES:]:
+            if old.id != stack.current_release:
+                releases.drop(conn, old.id)
+    releases.forget_workloads(conn)
+    for environment in projects.every_environment(conn):
+        kept = [
+            release for s in stacks.of_environment(conn, environment.id) for release in releases.of_stack(conn, s.id)
+        ]
+        secrets.forget_versions(conn, environment.id, _named(conn, kept))
+    deliveries.forget_older(conn, now - _DELIVERIES_KEPT)
+    events.forget_older(conn, now - _EVENTS_KEPT)
+
+
+def _named(conn: sqlite3.Connection, kept: list[Release]) -> set[tuple[str, int]]:
+    """The secret versions that kept releases need to run again."""
+    named: set[tuple[str, int]] = set()
+    for release in kept:
+        named |= set(release.secrets_changed.items())
+        for service in release.services:
+            specification = Specification.from_json(releases.workload(conn, service.workload).specification)
+            named |= set(secret_versions(specification).items())
+    return named

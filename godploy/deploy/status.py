@@ -1,0 +1,116 @@
+"""What runs now, as people ask for it: a line for each service, from the database, the runtime and the health watch."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+
+from godploy.core.model import Environment, Project, Release, Stack, Workload
+from godploy.core.routing import Route
+from godploy.deploy.launches import ref
+from godploy.deploy.planning import source_name
+from godploy.deploy.services import Services
+from godploy.runtimes.protocol import Observed, RuntimeUnavailable, Stats
+from godploy.store import projects, releases, stacks
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceStatus:
+    """`state` is what was seen: running, stopped, degraded, down, or unknown while the engine does not answer.
+    CPU in cores, sizes in bytes, network counted since the containers' start; None where they were not asked for."""
+
+    service: str
+    environment: str
+    stack: str
+    source: str
+    state: str
+    healthy: int
+    running: int
+    replicas: int
+    image: str
+    commit: str | None
+    release: int
+    stopped: bool
+    routes: tuple[str, ...] = ()
+    stats: Stats | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    environment: Environment
+    stack: Stack
+    source: str
+    release: Release
+    workload: Workload
+    replicas: int
+    stopped: bool
+
+
+async def services(
+    services: Services, project: Project, environment: str | None = None, stats: bool = False
+) -> list[ServiceStatus]:
+    """Every service of the project's environments, or of the one that is named."""
+    found = await services.store.read(lambda conn: _rows(conn, project, environment))
+    refs = [ref(row.workload) for row in found if not row.stopped]
+    try:
+        observed = {seen.ref.workload: seen for seen in await services.runtime.observe()}
+        measured = await services.runtime.stats(refs) if stats and refs else {}
+        known = True
+    except RuntimeUnavailable:
+        observed, measured, known = {}, {}, False
+    return [
+        _status(services, row, observed.get(row.workload.id), measured.get(row.workload.id), known) for row in found
+    ]
+
+
+def _rows(conn: sqlite3.Connection, project: Project, environment: str | None) -> list[_Row]:
+    found = []
+    for stack in stacks.of_project(conn, project.id):
+        place = projects.environment(conn, stack.environment)
+        release = releases.current(conn, stack)
+        if release is None or (environment is not None and place.name != environment):
+            continue
+        names = stacks.services(conn, stack.environment)
+        for service in release.services:
+            workload = releases.workload(conn, service.workload)
+            stopped = service.service in names and names[service.service].stopped
+            source = source_name(conn, stack)
+            found.append(_Row(place, stack, source, release, workload, service.replicas, stopped))
+    return found
+
+
+def _status(services: Services, row: _Row, seen: Observed | None, stats: Stats | None, known: bool) -> ServiceStatus:
+    routes = [Route.from_json(route) for route in row.release.routes]
+    specification = row.workload.specification
+    return ServiceStatus(
+        service=row.workload.service,
+        environment=row.environment.name,
+        stack=row.stack.id,
+        source=row.source,
+        state=_state(row, seen, known),
+        healthy=seen.healthy if seen else 0,
+        running=seen.running if seen else 0,
+        replicas=row.replicas,
+        image=specification.get("image_text") or specification["image"],
+        commit=row.workload.commit,
+        release=row.release.number,
+        stopped=row.stopped,
+        routes=tuple(
+            services.settings.address(route.host, route.path)
+            for route in routes
+            if route.service == row.workload.service
+        ),
+        stats=stats,
+    )
+
+
+def _state(row: _Row, seen: Observed | None, known: bool) -> str:
+    if row.stopped:
+        return "stopped"
+    if not known:
+        return "unknown"
+    if seen is None or seen.running == 0:
+        return "down"
+    if seen.running < row.replicas or seen.healthy < row.replicas:
+        return "degraded"
+    return "running"

@@ -1,0 +1,60 @@
+"""Background loops: each has an owner, a name and an end; one that dies unexpectedly ends the process.
+
+The service manager then starts Godploy again, which recovers. A loop that limps on with half its state would be worse.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+
+class Supervisor:
+    """Owns the loops. `died` is set when one of them ended by itself, and `reason` says which and why."""
+
+    def __init__(self) -> None:
+        self._tasks: dict[str, asyncio.Task[Any]] = {}
+        self.died = asyncio.Event()
+        self.reason = ""
+
+    def start(self, name: str, work: Coroutine[Any, Any, Any]) -> None:
+        task = asyncio.create_task(work, name=name)
+        self._tasks[name] = task
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        if task.cancelled():
+            return
+        error = task.exception()
+        self.reason = f"the loop {task.get_name()} ended: {error!r}"
+        logger.critical(self.reason, exc_info=error)
+        self.died.set()
+
+    async def stop(self) -> None:
+        """Cancels every loop, the last started first, and waits for its end."""
+        for name in reversed(list(self._tasks)):
+            task = self._tasks.pop(name)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+async def to_the_end(work: Coroutine[Any, Any, T]) -> T:
+    """Awaits `work` to its end also when the caller is cancelled meanwhile; the cancellation goes on afterwards."""
+    task = asyncio.ensure_future(work)
+    cancelled = False
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            cancelled = not task.done()
+        except Exception:
+            break
+    if cancelled:
+        raise asyncio.CancelledError
+    return task.result()
