@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sqlite3
 import time
 
 from godploy.core.model import Workload
@@ -12,7 +11,7 @@ from godploy.deploy.services import Services
 from godploy.deploy.undo import shrink
 from godploy.errors import GodployError
 from godploy.runtimes.protocol import RuntimeUnavailable
-from godploy.store import addresses, deployments, releases, stacks
+from godploy.store import Connection, addresses, deployments, releases, stacks
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +56,7 @@ async def _retire(services: Services, workload: Workload) -> None:
     await services.runtime.stop(ref, workload.specification["stop_grace"])
     await services.runtime.remove(ref)
 
-    def gone(conn: sqlite3.Connection) -> None:
+    def gone(conn: Connection) -> None:
         releases.set_gone(conn, workload.id)
         addresses.release(conn, workload.id)
 
@@ -66,7 +65,7 @@ async def _retire(services: Services, workload: Workload) -> None:
     services.changes.ring("stack", workload.stack)
 
 
-def _surplus(conn: sqlite3.Connection) -> list[tuple[Workload, int, float]]:
+def _surplus(conn: Connection) -> list[tuple[Workload, int, float]]:
     """(workload, replicas that its current release wants, when the surplus has drained)."""
     found = []
     for stack in stacks.every(conn):

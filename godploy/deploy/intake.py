@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -20,7 +19,7 @@ from godploy.deploy.services import Services
 from godploy.drivers.git import Heads
 from godploy.drivers.git_program import GitError
 from godploy.errors import Invalid
-from godploy.store import deliveries, deployments, events, projects, repositories, stacks
+from godploy.store import Connection, deliveries, deployments, events, projects, repositories, stacks
 
 logger = logging.getLogger(__name__)
 
@@ -164,7 +163,7 @@ async def _mapping(services: Services, repository: Repository, branch: str, head
 
 
 def _record(
-    services: Services, conn: sqlite3.Connection, repository: Repository, delivery: Delivery, verdict: _Verdict
+    services: Services, conn: Connection, repository: Repository, delivery: Delivery, verdict: _Verdict
 ) -> None:
     if not deliveries.decide(conn, delivery.id, verdict.text):
         return
@@ -197,7 +196,7 @@ def _record(
         )
 
 
-def _supersede_older(conn: sqlite3.Connection, delivery: Delivery, verdict: _Verdict) -> None:
+def _supersede_older(conn: Connection, delivery: Delivery, verdict: _Verdict) -> None:
     """Older pushes of the branch that nobody has decided yet are decided by this one."""
     for other in deliveries.received(conn):
         same = other.repository == delivery.repository and other.body.get("ref") == delivery.body.get("ref")
@@ -205,7 +204,7 @@ def _supersede_older(conn: sqlite3.Connection, delivery: Delivery, verdict: _Ver
             deliveries.decide(conn, other.id, f"superseded by {(verdict.commit or '')[:7]} (delivery {delivery.id})")
 
 
-def _detach_others(conn: sqlite3.Connection, repository: Repository, mapping: Mapping[str, Feed]) -> None:
+def _detach_others(conn: Connection, repository: Repository, mapping: Mapping[str, Feed]) -> None:
     for stack in stacks.of_repository(conn, repository.id):
         name = projects.environment(conn, stack.environment).name
         if name not in mapping and not stack.detached:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import time
 from dataclasses import dataclass
 
@@ -10,7 +9,7 @@ from godploy.core.model import Deployment, Environment, Project, Repository, Sta
 from godploy.deploy.services import Services
 from godploy.drivers.logbook import Log
 from godploy.redact import Redactor
-from godploy.store import deployments, projects, repositories, secrets, stacks, volumes
+from godploy.store import Connection, deployments, projects, repositories, secrets, stacks, volumes
 
 
 class EndedError(Exception):
@@ -38,7 +37,7 @@ class Job:
         self.stage = stage
         self.services.changes.ring("deployment", self.deployment.id)
 
-    def enter_within(self, conn: sqlite3.Connection, stage: Stage) -> None:
+    def enter_within(self, conn: Connection, stage: Stage) -> None:
         """The same inside a transaction that does more, so that both happen or neither."""
         if not deployments.enter(conn, self.deployment.id, stage):
             raise EndedError
@@ -56,7 +55,7 @@ class Job:
 async def open_job(services: Services, deployment: Deployment) -> Job:
     """The job of a claimed deployment; its log hides every secret of the environment."""
 
-    def rows(conn: sqlite3.Connection) -> tuple[Stack, Environment, Project, Repository | None]:
+    def rows(conn: Connection) -> tuple[Stack, Environment, Project, Repository | None]:
         stack = stacks.get(conn, deployment.stack)
         environment = projects.environment(conn, stack.environment)
         repository = repositories.get(conn, stack.repository) if stack.repository else None
@@ -71,7 +70,7 @@ async def open_job(services: Services, deployment: Deployment) -> Job:
 async def environment_secrets(services: Services, environment: str) -> list[str]:
     """Every kept version of every secret of the environment, generated ones included: what no log may show."""
 
-    def sealed(conn: sqlite3.Connection) -> list[tuple[str, bytes]]:
+    def sealed(conn: Connection) -> list[tuple[str, bytes]]:
         own = [
             (secret_context(environment, name), value)
             for (name, _), value in secrets.versions(conn, environment).items()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -12,7 +11,7 @@ from godploy.core.specification import Specification, fill, held
 from godploy.deploy.job import secret_context, volume_context
 from godploy.deploy.services import Services
 from godploy.runtimes.protocol import Launch, Ref
-from godploy.store import secrets, volumes
+from godploy.store import Connection, secrets, volumes
 
 
 def ref(workload: Workload) -> Ref:
@@ -82,7 +81,7 @@ async def _values(services: Services, workload: Workload, texts: Sequence[str]) 
     environment = workload.environment
     own = {_versioned(reference) for reference in references if reference.startswith("secrets.")}
 
-    def sealed(conn: sqlite3.Connection) -> tuple[dict[tuple[str, int], bytes], dict[tuple[str, str, int], bytes]]:
+    def sealed(conn: Connection) -> tuple[dict[tuple[str, int], bytes], dict[tuple[str, str, int], bytes]]:
         return secrets.sealed(conn, environment, own), volumes.secrets(conn, environment)
 
     kept, generated = await services.store.read(sealed)

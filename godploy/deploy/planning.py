@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -21,7 +20,7 @@ from godploy.deploy.job import Job
 from godploy.deploy.services import Services
 from godploy.deploy.source import Source
 from godploy.runtimes.protocol import ImageNotFound
-from godploy.store import projects, releases, repositories, secrets, stacks, volumes
+from godploy.store import Connection, projects, releases, repositories, secrets, stacks, volumes
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +71,7 @@ async def from_release(job: Job, target: Release) -> tuple[Plan, bool]:
     """(the plan of a rollback, restart or config deployment, whether it changes anything)."""
     deployment = job.deployment
 
-    def both(conn: sqlite3.Connection) -> tuple[Running, Running]:
+    def both(conn: Connection) -> tuple[Running, Running]:
         return of_release(conn, target), of_stack(conn, job.stack)
 
     wanted, running = await job.services.store.read(both)
@@ -112,13 +111,13 @@ async def draft(services: Services, project: Project, environment: Environment, 
     )
 
 
-def of_stack(conn: sqlite3.Connection, stack: Stack) -> Running:
+def of_stack(conn: Connection, stack: Stack) -> Running:
     """What the stack's current release has; nothing before the first."""
     release = releases.current(conn, stack)
     return of_release(conn, release) if release else Running()
 
 
-def of_release(conn: sqlite3.Connection, release: Release) -> Running:
+def of_release(conn: Connection, release: Release) -> Running:
     found = {}
     for service in release.services:
         workload = releases.workload(conn, service.workload)
@@ -144,7 +143,7 @@ async def gather(
     there = set(await services.runtime.images())
     settings = services.settings
 
-    def rows(conn: sqlite3.Connection) -> Facts:
+    def rows(conn: Connection) -> Facts:
         owners = projects.host_owners(conn, written)
         served = _served(conn, project, environment, stack)
         names = stacks.services(conn, environment.id)
@@ -177,7 +176,7 @@ class _Served:
     paths: Mapping[str, str]
 
 
-def _served(conn: sqlite3.Connection, project: Project, environment: Environment, stack: Stack) -> dict[str, _Served]:
+def _served(conn: Connection, project: Project, environment: Environment, stack: Stack) -> dict[str, _Served]:
     found: dict[str, _Served] = {}
     for other in stacks.of_project(conn, project.id):
         release = None if other.id == stack.id else releases.current(conn, other)
@@ -203,7 +202,7 @@ def _host(
     return HostFact("project", now.environment if now else None, now.paths if now else {})
 
 
-def _mounted(conn: sqlite3.Connection, environment: Environment, stack: Stack) -> dict[str, str | None]:
+def _mounted(conn: Connection, environment: Environment, stack: Stack) -> dict[str, str | None]:
     """Existing volumes and who mounts them; the stack's own services count by their bare name."""
     found: dict[str, str | None] = {}
     for name, volume in volumes.of_environment(conn, environment.id).items():
@@ -213,7 +212,7 @@ def _mounted(conn: sqlite3.Connection, environment: Environment, stack: Stack) -
     return found
 
 
-def source_name(conn: sqlite3.Connection, stack: Stack) -> str:
+def source_name(conn: Connection, stack: Stack) -> str:
     """The stack's source in words."""
     if stack.repository is None:
         return "the dashboard manifest"
@@ -221,7 +220,7 @@ def source_name(conn: sqlite3.Connection, stack: Stack) -> str:
     return f"repository {repository.name}"
 
 
-def _neighbours(conn: sqlite3.Connection, environment: Environment, stack: Stack) -> dict[str, Neighbour]:
+def _neighbours(conn: Connection, environment: Environment, stack: Stack) -> dict[str, Neighbour]:
     found = {}
     for other in stacks.of_environment(conn, environment.id):
         if other.id != stack.id:
@@ -231,7 +230,7 @@ def _neighbours(conn: sqlite3.Connection, environment: Environment, stack: Stack
     return found
 
 
-def _users_of(conn: sqlite3.Connection, environment: Environment, stack: Stack) -> dict[str, tuple[str, ...]]:
+def _users_of(conn: Connection, environment: Environment, stack: Stack) -> dict[str, tuple[str, ...]]:
     """Our services → who in other stacks refers to them."""
     found: dict[str, tuple[str, ...]] = {}
     for other in stacks.of_environment(conn, environment.id):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +18,7 @@ from godploy.deploy.services import Services
 from godploy.deploy.undo import undo
 from godploy.errors import GodployError
 from godploy.runtimes.protocol import Observed, RuntimeUnavailable, Unhealthy
-from godploy.store import addresses, deployments, events, projects, releases, stacks
+from godploy.store import Connection, addresses, deployments, events, projects, releases, stacks
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +66,7 @@ async def reconcile(services: Services) -> None:
     await _strays(services, observed)
 
 
-def _unfinished(conn: sqlite3.Connection) -> list[str]:
+def _unfinished(conn: Connection) -> list[str]:
     """Deployments that are not running, and yet have something new or stopped that no release took over."""
     left = {w.made_by for w in releases.present(conn) if w.state is WorkloadState.NEW}
     left |= {w.stopped_by for w in releases.present(conn) if w.stopped_by}
@@ -75,7 +74,7 @@ def _unfinished(conn: sqlite3.Connection) -> list[str]:
     return sorted(left - running)
 
 
-def _deploying(conn: sqlite3.Connection) -> set[str]:
+def _deploying(conn: Connection) -> set[str]:
     return {deployment.stack for deployment in deployments.running(conn)}
 
 
@@ -86,7 +85,7 @@ class _Desired:
     stopped: bool
 
 
-def _desired(conn: sqlite3.Connection, stack: Stack) -> list[_Desired]:
+def _desired(conn: Connection, stack: Stack) -> list[_Desired]:
     release = releases.current(conn, stacks.get(conn, stack.id))
     names = stacks.services(conn, stack.environment)
     return [

@@ -18,6 +18,7 @@ from godploy.deploy.job import open_job
 from godploy.deploy.services import Services
 from godploy.deploy.undo import undo
 from godploy.deploy.worker import fail_for_certain
+from godploy.drivers import traefik_container
 from godploy.errors import GodployError
 from godploy.runtimes.protocol import RuntimeUnavailable, Unhealthy
 from godploy.store import deployments, releases, runs, stacks
@@ -46,7 +47,8 @@ async def recover(services: Services) -> None:
     for deployment in await services.store.read(deployments.running):
         await _recover(services, deployment)
     known = await services.store.read(stacks.every)
-    await services.routes.move_out_foreign({stack.id for stack in known})
+    own = {traefik_container.OWN_ROUTES, traefik_container.CERTIFICATE_NAME}
+    await services.routes.move_out_foreign(own | {stack.id for stack in known})
     for stack in known:
         await rendering.restore(services, stack)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +10,7 @@ from godploy.core.model import Release, Stack, Workload
 from godploy.core.routing import Route, traefik
 from godploy.deploy import launches
 from godploy.deploy.services import Services
-from godploy.store import releases, stacks
+from godploy.store import Connection, releases, stacks
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +30,7 @@ async def render(services: Services, stack: Stack, release: Release | None) -> R
     routes = tuple(Route.from_json(route) for route in release.routes)
     ports = {route.service: route.port for route in routes}
 
-    def rows(conn: sqlite3.Connection) -> tuple[dict[str, Workload], frozenset[str]]:
+    def rows(conn: Connection) -> tuple[dict[str, Workload], frozenset[str]]:
         named = {s.service: releases.workload(conn, s.workload) for s in release.services if s.service in ports}
         names = stacks.services(conn, stack.environment)
         return named, frozenset(name for name in named if name in names and names[name].stopped)

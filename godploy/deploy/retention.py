@@ -4,7 +4,6 @@ while. Only what carries our labels and what no kept release names is removed; v
 from __future__ import annotations
 
 import logging
-import sqlite3
 import time
 from functools import partial
 
@@ -14,7 +13,7 @@ from godploy.core.specification import Specification
 from godploy.deploy.services import Services
 from godploy.errors import GodployError
 from godploy.runtimes.protocol import RuntimeUnavailable
-from godploy.store import deliveries, deployments, events, projects, releases, secrets, stacks
+from godploy.store import Connection, deliveries, deployments, events, projects, releases, secrets, stacks
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +46,7 @@ async def tidy(services: Services) -> None:
             await services.store.write(partial(releases.forget_image, image_id=image))
 
 
-def _forget(conn: sqlite3.Connection) -> None:
+def _forget(conn: Connection) -> None:
     now = time.time()
     for stack in stacks.every(conn):
         for old in releases.of_stack(conn, stack.id)[KEPT_RELEASES:]:
@@ -63,7 +62,7 @@ def _forget(conn: sqlite3.Connection) -> None:
     events.forget_older(conn, now - _EVENTS_KEPT)
 
 
-def _named(conn: sqlite3.Connection, kept: list[Release]) -> set[tuple[str, int]]:
+def _named(conn: Connection, kept: list[Release]) -> set[tuple[str, int]]:
     """The secret versions that kept releases need to run again."""
     named: set[tuple[str, int]] = set()
     for release in kept:

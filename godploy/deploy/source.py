@@ -7,7 +7,6 @@ stored manifest, which begins as the implied one; services made on the dashboard
 from __future__ import annotations
 
 import posixpath
-import sqlite3
 from dataclasses import dataclass
 
 from godploy.core import detect
@@ -16,7 +15,7 @@ from godploy.core.manifest import Manifest
 from godploy.core.model import Deployment, Repository
 from godploy.deploy.job import Job
 from godploy.deploy.services import Services
-from godploy.store import deployments, repositories
+from godploy.store import Connection, deployments, repositories
 
 DASHBOARD = "the dashboard manifest"
 EMPTY = "version: 1\nservices: {}\n"
@@ -70,6 +69,6 @@ async def implied(services: Services, repository: Repository, commit: str) -> st
     return detect.implied(files)
 
 
-def _describe(conn: sqlite3.Connection, deployment_id: str, commit: str, subject: str) -> Deployment:
+def _describe(conn: Connection, deployment_id: str, commit: str, subject: str) -> Deployment:
     deployments.describe(conn, deployment_id, commit, subject)
     return deployments.get(conn, deployment_id)

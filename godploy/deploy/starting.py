@@ -6,7 +6,6 @@ and names, new volumes, and which workload was stopped to make room (`undo` read
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Mapping
 
 from godploy.core.failures import failure
@@ -16,7 +15,7 @@ from godploy.core.plan import Plan, ServicePlan
 from godploy.deploy import launches
 from godploy.deploy.job import Job, volume_context
 from godploy.runtimes.protocol import Launch
-from godploy.store import projects, releases, stacks, volumes
+from godploy.store import Connection, projects, releases, stacks, volumes
 
 
 async def start(job: Job, plan: Plan, images: Mapping[str, str], manifest: str) -> Release:
@@ -31,7 +30,7 @@ async def start(job: Job, plan: Plan, images: Mapping[str, str], manifest: str) 
     return await job.services.store.write(lambda conn: _draft(job, conn, plan, made, manifest))
 
 
-def _record(job: Job, conn: sqlite3.Connection, plan: Plan, images: Mapping[str, str]) -> dict[str, Workload]:
+def _record(job: Job, conn: Connection, plan: Plan, images: Mapping[str, str]) -> dict[str, Workload]:
     """Takes names, hosts and volumes and enters `start`, all at once; service → its new workload."""
     job.enter_within(conn, Stage.START)
     wanted = [service for service in plan.services if service.specification is not None]
@@ -66,7 +65,7 @@ async def _prepare(job: Job) -> None:
     """The environment's network, its volumes, and a log that knows the secrets that were just generated."""
     services, environment = job.services, job.environment.id
 
-    def needed(conn: sqlite3.Connection) -> tuple[str, list[str]]:
+    def needed(conn: Connection) -> tuple[str, list[str]]:
         return projects.subnet(conn, environment), [v.id for v in volumes.of_environment(conn, environment).values()]
 
     subnet, volume_ids = await services.store.read(needed)
@@ -133,7 +132,7 @@ async def _scale(job: Job, service: ServicePlan) -> None:
     await job.services.runtime.scale(launch, job.say)
 
 
-def _draft(job: Job, conn: sqlite3.Connection, plan: Plan, made: Mapping[str, Workload], manifest: str) -> Release:
+def _draft(job: Job, conn: Connection, plan: Plan, made: Mapping[str, Workload], manifest: str) -> Release:
     """The release, and with it the entry into `switch`: from here on a crash is finished, not undone, if it can be."""
     job.enter_within(conn, Stage.SWITCH)
     named = []

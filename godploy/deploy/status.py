@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from dataclasses import dataclass
 
 from godploy.core.model import Environment, Project, Release, Stack, Workload
@@ -11,7 +10,7 @@ from godploy.deploy.launches import ref
 from godploy.deploy.planning import source_name
 from godploy.deploy.services import Services
 from godploy.runtimes.protocol import Observed, RuntimeUnavailable, Stats
-from godploy.store import projects, releases, stacks
+from godploy.store import Connection, projects, releases, stacks
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +62,7 @@ async def services(
     ]
 
 
-def _rows(conn: sqlite3.Connection, project: Project, environment: str | None) -> list[_Row]:
+def _rows(conn: Connection, project: Project, environment: str | None) -> list[_Row]:
     found = []
     for stack in stacks.of_project(conn, project.id):
         place = projects.environment(conn, stack.environment)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 import time
 from collections.abc import Mapping
 
@@ -15,7 +14,7 @@ from godploy.deploy import rendering
 from godploy.deploy.job import EndedError, Job
 from godploy.deploy.rendering import Rendered
 from godploy.drivers.traefik import NotLoaded
-from godploy.store import deployments, events, projects, releases, secrets, stacks, volumes
+from godploy.store import Connection, deployments, events, projects, releases, secrets, stacks, volumes
 
 _SWITCH_WITHIN = 30.0  # seconds
 _RETRY_EVERY = 0.05
@@ -73,7 +72,7 @@ async def _miss(job: Job, release: Release, route: Route, specification: Specifi
     return ""
 
 
-def _commit(job: Job, conn: sqlite3.Connection, release: Release, result: str) -> None:
+def _commit(job: Job, conn: Connection, release: Release, result: str) -> None:
     """Everything that becomes true with the release, in the transaction that makes it current."""
     deployment, stack = deployments.get(conn, job.deployment.id), stacks.get(conn, job.stack.id)
     if deployment.state is not State.RUNNING or deployment.ending is not None:
@@ -108,14 +107,14 @@ def _drain_until(workload: Workload) -> float:
     return time.time() + waits
 
 
-def _bring_back_secrets(conn: sqlite3.Connection, environment: str, former: Mapping[str, int]) -> None:
+def _bring_back_secrets(conn: Connection, environment: str, former: Mapping[str, int]) -> None:
     """A rollback over a `config` release: what that changed goes back, so the next push does not bring it again."""
     for name, version in former.items():
         secrets.set_current(conn, environment, name, version)
         events.add(conn, "secret", f"{name} is back at version {version} (rollback)", environment=environment)
 
 
-def _tell_referrers(conn: sqlite3.Connection, job: Job, release: Release) -> None:
+def _tell_referrers(conn: Connection, job: Job, release: Release) -> None:
     """Stacks that took a value from this one which has changed get a `config` deployment."""
     offers = {
         f"{service.service}.{key}": value

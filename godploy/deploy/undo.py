@@ -3,14 +3,13 @@ a crash. It removes only what the deployment made, and starts again what it stop
 
 from __future__ import annotations
 
-import sqlite3
 from dataclasses import dataclass
 from functools import partial
 
 from godploy.core.model import Release, Stack, State, Volume, Workload
 from godploy.deploy import launches, rendering
 from godploy.deploy.services import Services
-from godploy.store import addresses, deployments, events, projects, releases, stacks, volumes
+from godploy.store import Connection, addresses, deployments, events, projects, releases, stacks, volumes
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +31,7 @@ async def undo(services: Services, deployment: str, *, unless_running: bool = Fa
     """
     found = await services.store.read(lambda conn: deployments.get(conn, deployment))
 
-    def rows(conn: sqlite3.Connection) -> _Left:
+    def rows(conn: Connection) -> _Left:
         now, stack = deployments.get(conn, deployment), stacks.get(conn, found.stack)
         return _Left(
             now.state is State.RUNNING,
@@ -83,7 +82,7 @@ async def shrink(services: Services, workload: Workload, replicas: int) -> None:
     await services.store.write(lambda conn: releases.set_replicas(conn, workload.id, replicas))
 
 
-def _forget(conn: sqlite3.Connection, deployment: str, left: _Left) -> None:
+def _forget(conn: Connection, deployment: str, left: _Left) -> None:
     for workload in left.new:
         releases.set_gone(conn, workload.id)
         addresses.release(conn, workload.id)

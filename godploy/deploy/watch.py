@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sqlite3
 import time
 from dataclasses import dataclass, field
 
@@ -15,7 +14,7 @@ from godploy.deploy import launches, rendering
 from godploy.deploy.services import Services
 from godploy.errors import GodployError
 from godploy.runtimes.protocol import RuntimeUnavailable
-from godploy.store import events, releases, stacks
+from godploy.store import Connection, events, releases, stacks
 
 logger = logging.getLogger(__name__)
 
@@ -92,7 +91,7 @@ class Watch:
         told = [f"replica {n} does not answer its health check" for n in worse]
         told += [f"replica {n} answers again" for n in better]
 
-        def note(conn: sqlite3.Connection) -> Stack:
+        def note(conn: Connection) -> Stack:
             for text in told:
                 events.add(
                     conn,
@@ -112,7 +111,7 @@ class Watch:
         self._services.changes.ring("stack", stack.id)
 
 
-def _live(conn: sqlite3.Connection) -> list[_Watched]:
+def _live(conn: Connection) -> list[_Watched]:
     found = []
     for stack in stacks.every(conn):
         release = releases.current(conn, stack)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sqlite3
 
 from godploy.core.model import Deployment, State
 from godploy.deploy import pipeline
@@ -15,7 +14,7 @@ from godploy.deploy.supervise import to_the_end
 from godploy.deploy.undo import undo
 from godploy.errors import GodployError, Unavailable
 from godploy.runtimes.protocol import RuntimeUnavailable, Unhealthy
-from godploy.store import deployments
+from godploy.store import Connection, deployments
 
 logger = logging.getLogger(__name__)
 
@@ -94,7 +93,7 @@ async def _close(job: Job) -> None:
 async def _succeed(job: Job, result: str) -> None:
     """A switch commits by itself; what changed nothing ends here."""
 
-    def finish_unless_done(conn: sqlite3.Connection) -> None:
+    def finish_unless_done(conn: Connection) -> None:
         if not deployments.get(conn, job.deployment.id).state.final:
             deployments.finish(conn, job.deployment.id, State.SUCCEEDED, result=result)
 

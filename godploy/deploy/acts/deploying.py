@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Mapping, Sequence
 
 from godploy.core.model import Delivery, Deployment, Environment, Kind, Release, Repository, Stack, State
@@ -10,7 +9,7 @@ from godploy.core.naming import new_id
 from godploy.deploy import intake
 from godploy.deploy.services import Services
 from godploy.errors import Conflict, NotFound
-from godploy.store import deployments, projects, releases, repositories, stacks
+from godploy.store import Connection, deployments, projects, releases, repositories, stacks
 from godploy.store.deployments import Request
 from godploy.store.repositories import Revision
 
@@ -36,7 +35,7 @@ async def deploy(
 
 
 async def _newest_revision(services: Services, stack: Stack) -> int:
-    def newest(conn: sqlite3.Connection) -> Revision | None:
+    def newest(conn: Connection) -> Revision | None:
         project = projects.environment(conn, stack.environment).project
         return repositories.revision(conn, project, None)
 
@@ -49,7 +48,7 @@ async def _newest_revision(services: Services, stack: Stack) -> int:
 async def _head(services: Services, stack: Stack, commit: str | None) -> tuple[str, str | None]:
     """(the commit to deploy, its branch)."""
 
-    def rows(conn: sqlite3.Connection) -> tuple[Repository, Environment]:
+    def rows(conn: Connection) -> tuple[Repository, Environment]:
         return repositories.get(conn, stack.repository or ""), projects.environment(conn, stack.environment)
 
     repository, environment = await services.store.read(rows)
@@ -72,7 +71,7 @@ async def _head(services: Services, stack: Stack, commit: str | None) -> tuple[s
 async def rollback(services: Services, stack: Stack, actor: str, number: int | None = None) -> Deployment:
     """To the release before the current one, or to release `number`; cancels what has not begun to start."""
 
-    def enqueue(conn: sqlite3.Connection) -> Deployment:
+    def enqueue(conn: Connection) -> Deployment:
         current = releases.current(conn, stacks.get(conn, stack.id))
         kept = [release for release in releases.of_stack(conn, stack.id) if current and release.id != current.id]
         if current is None or not kept:
@@ -108,7 +107,7 @@ def _former_secrets(current: Release, target: Release) -> Mapping[str, int]:
 async def restart(services: Services, stack: Stack, actor: str, names: Sequence[str] = ()) -> Deployment:
     """New containers for the named services, or all, from the current release."""
 
-    def enqueue(conn: sqlite3.Connection) -> Deployment:
+    def enqueue(conn: Connection) -> Deployment:
         current = releases.current(conn, stacks.get(conn, stack.id))
         if current is None:
             raise Conflict("nothing is deployed here yet", next_step="godploy deploy")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import posixpath
 import secrets as random
-import sqlite3
 from collections.abc import Mapping
 
 from godploy.core import manifest as manifests
@@ -17,7 +16,7 @@ from godploy.deploy import planning, source
 from godploy.deploy.job import hook_context, secret_context
 from godploy.deploy.services import Services
 from godploy.errors import Conflict
-from godploy.store import deployments, events, projects, releases, repositories, secrets, stacks, volumes
+from godploy.store import Connection, deployments, events, projects, releases, repositories, secrets, stacks, volumes
 from godploy.store.deployments import Request
 from godploy.store.repositories import Revision
 
@@ -30,7 +29,7 @@ async def set_secrets(
         name: services.keyring.seal(value, secret_context(environment.id, name)) for name, value in values.items()
     }
 
-    def write(conn: sqlite3.Connection) -> list[Deployment]:
+    def write(conn: Connection) -> list[Deployment]:
         former = secrets.current(conn, environment.id)
         for name, value in sealed.items():
             version = secrets.put(conn, environment.id, name, value)
@@ -43,7 +42,7 @@ async def set_secrets(
 
 
 def _config_deployments(
-    conn: sqlite3.Connection, environment: Environment, changed: set[str], former: Mapping[str, int], actor: str
+    conn: Connection, environment: Environment, changed: set[str], former: Mapping[str, int], actor: str
 ) -> list[Deployment]:
     made = []
     for stack in stacks.of_environment(conn, environment.id):
@@ -64,7 +63,7 @@ def _config_deployments(
     return made
 
 
-def _secret_names(conn: sqlite3.Connection, release: Release) -> set[str]:
+def _secret_names(conn: Connection, release: Release) -> set[str]:
     named: set[str] = set()
     for service in release.services:
         named |= set(secret_versions(Specification.from_json(releases.workload(conn, service.workload).specification)))
@@ -75,7 +74,7 @@ async def remove_secret(services: Services, environment: Environment, name: str,
     """It has no value any more; what runs keeps it until it is deployed again. Raises Conflict while a current release
     names it, NotFound."""
 
-    def write(conn: sqlite3.Connection) -> None:
+    def write(conn: Connection) -> None:
         for stack in stacks.of_environment(conn, environment.id):
             release = releases.current(conn, stack)
             if release is not None and name in _secret_names(conn, release):
@@ -102,7 +101,7 @@ async def save_manifest(
         return saved, []
     manifest = manifests.parse(text, filename=source.DASHBOARD, templates=services.templates, dashboard=True)
 
-    def write(conn: sqlite3.Connection) -> tuple[Revision, list[Deployment]]:
+    def write(conn: Connection) -> tuple[Revision, list[Deployment]]:
         revision = repositories.save_revision(conn, project.id, None, text, actor)
         made = []
         for name in manifest.environments():
@@ -129,9 +128,7 @@ async def draft_plan(
     return await planning.draft(services, project, environment, stack, drafted)
 
 
-def _place(
-    conn: sqlite3.Connection, project: Project, name: str, repository: Repository | None
-) -> tuple[Environment, Stack]:
+def _place(conn: Connection, project: Project, name: str, repository: Repository | None) -> tuple[Environment, Stack]:
     """The environment and stack of a source; ones that are not there yet are made up, not made."""
     environment = projects.environment_by_name(conn, project.id, name) or Environment("draft", project.id, name)
     for stack in stacks.of_environment(conn, environment.id):
@@ -168,7 +165,7 @@ async def rotate_hook_secret(services: Services, repository: Repository, overlap
 async def delete_volume(services: Services, volume_id: str, actor: str) -> None:
     """Deletes a detached volume and its data for good. Raises Conflict while it is mounted."""
 
-    def write(conn: sqlite3.Connection) -> None:
+    def write(conn: Connection) -> None:
         volume = volumes.get(conn, volume_id)
         volumes.delete(conn, volume_id)
         text = f"volume {volume.name} and its data deleted by {actor}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -14,7 +13,7 @@ from godploy.deploy.services import Services
 from godploy.errors import Conflict, NotFound
 from godploy.redact import Redactor
 from godploy.runtimes.protocol import Unhealthy
-from godploy.store import deployments, events, releases, runs, stacks
+from godploy.store import Connection, deployments, events, releases, runs, stacks
 
 _RUN_WITHIN = 24 * 3600.0  # seconds
 
@@ -29,7 +28,7 @@ class _Found:
     host: str | None
 
 
-def _find(conn: sqlite3.Connection, environment: str, name: str) -> _Found:
+def _find(conn: Connection, environment: str, name: str) -> _Found:
     held = stacks.services(conn, environment).get(name)
     stack = stacks.get(conn, held.stack) if held else None
     release = releases.current(conn, stack) if stack else None
@@ -82,7 +81,7 @@ async def _free(services: Services, stack: Stack) -> asyncio.Lock:
 async def _flag(services: Services, found: _Found, stopped: bool, message: str) -> None:
     workload = found.workload
 
-    def write(conn: sqlite3.Connection) -> None:
+    def write(conn: Connection) -> None:
         stacks.set_stopped(conn, workload.environment, workload.service, stopped)
         events.add(
             conn,
@@ -122,7 +121,7 @@ async def run(
         await services.store.write(lambda conn: runs.finish(conn, run_id, code))
 
 
-def _main_service(conn: sqlite3.Connection, environment: Environment) -> str:
+def _main_service(conn: Connection, environment: Environment) -> str:
     names = list(stacks.services(conn, environment.id))
     if not names:
         raise NotFound(f"nothing is deployed in {environment.name} yet", next_step="godploy deploy")

@@ -17,6 +17,8 @@ from godploy.runtimes.protocol import ImageNotFound, RuntimeUnavailable
 T = TypeVar("T")
 
 _POLL = 0.1  # seconds between two looks at a container that is to end
+_KILLED = 137  # exit code after SIGKILL
+_OOM_DELAY = 0.3  # seconds: the kernel's word that memory ran out may reach the engine after the end itself
 _TAIL = 20  # lines of its log that belong to a failure
 
 
@@ -128,11 +130,12 @@ class Daemon:
 
     async def ended(self, container: str) -> Found | None:
         """Waits until it does not run; None where it has been removed."""
-        while True:
+        while (found := await self.look(container)) is not None and found.running:
+            await asyncio.sleep(_POLL)  # noqa: ASYNC110  # it is another program's state
+        if found is not None and found.exit_code == _KILLED and not found.oom:
+            await asyncio.sleep(_OOM_DELAY)
             found = await self.look(container)
-            if found is None or not found.running:
-                return found
-            await asyncio.sleep(_POLL)
+        return found
 
     async def _remove_leftover(self, name: str) -> None:
         with suppress(NotFound):

@@ -14,18 +14,28 @@ from godploy.core.command import Command
 from godploy.core.plan import ResolvedImage
 from godploy.core.specification import Health
 from godploy.drivers.docker import Docker, Refused
-from godploy.runtimes.engine import health, networks, runs, settings, streams
+from godploy.runtimes.engine import networks, probing, runs, settings, streams
 from godploy.runtimes.engine.daemon import Daemon
 from godploy.runtimes.engine.images import Images
 from godploy.runtimes.engine.settings import Found, Place
-from godploy.runtimes.protocol import AddressBook, Launch, Log, Observed, Ref, RuntimeUnavailable, Stats, Unhealthy
+from godploy.runtimes.protocol import (
+    AddressBook,
+    Launch,
+    Log,
+    Observed,
+    Ref,
+    Runtime,
+    RuntimeUnavailable,
+    Stats,
+    Unhealthy,
+)
 
 T = TypeVar("T")
 
 _SURVIVES = "unless-stopped"
 
 
-class Engine:
+class Engine(Runtime):
     """The `Runtime` of one machine. `instance` keeps apart several Godploys on one engine."""
 
     def __init__(
@@ -106,7 +116,7 @@ class Engine:
             if launch.port is not None:
                 if not found.named:
                     await self._daemon.rename(found, named=True)
-                await health.until_healthy(self._daemon, found.id, launch, successes=1)
+                await probing.until_healthy(self._daemon, found.id, launch, successes=1)
             await self._daemon.set_policy(found, _SURVIVES)
 
     async def demote(self, ref: Ref) -> None:
@@ -160,14 +170,14 @@ class Engine:
         if launch.port is None:
             return True
         answers = await asyncio.gather(
-            *(health.ask(found.address, launch.port, launch.health, launch.host) for found in there if found.running)
+            *(probing.ask(found.address, launch.port, launch.health, launch.host) for found in there if found.running)
         )
-        return all(health.is_good(answer, launch.health) for answer in answers)
+        return all(probing.is_good(answer, launch.health) for answer in answers)
 
-    async def check(self, ref: Ref, replica: int, port: int, health_: Health, host: str | None) -> bool:
+    async def check(self, ref: Ref, replica: int, port: int, health: Health, host: str | None) -> bool:
         for found in await self._find(ref):
             if found.replica == replica and found.running:
-                return health.is_good(await health.ask(found.address, port, health_, host), health_)
+                return probing.is_good(await probing.ask(found.address, port, health, host), health)
         return False
 
     async def mark(self, ref: Ref, unhealthy: frozenset[int]) -> None:
@@ -175,7 +185,8 @@ class Engine:
 
     async def observe(self, environment: str | None = None) -> list[Observed]:
         labels = {} if environment is None else {settings.ENVIRONMENT: environment}
-        found = [each for each in await self._daemon.find(labels) if each.ref.workload not in self._runs]
+        there = await self._daemon.find(labels)  # Traefik's container, too, which is no workload's
+        found = [each for each in there if each.ref.workload and each.ref.workload not in self._runs]
         found.sort(key=lambda each: (each.ref.workload, each.replica))
         return [self._observed(ref, list(of_it)) for ref, of_it in groupby(found, key=lambda each: each.ref)]
 
@@ -231,7 +242,7 @@ class Engine:
         )
         container = await self._daemon.create(config, place.name)
         await self._start(container, launch)
-        await health.until_healthy(self._daemon, container, launch, successes=launch.health.successes)
+        await probing.until_healthy(self._daemon, container, launch, successes=launch.health.successes)
         waited = "up" if launch.port is None else f"answers on port {launch.port}"
         log(f"{launch.ref.service} {replica} of {launch.replicas}: {waited} after {clock() - begun:.1f} s")
 
@@ -240,13 +251,14 @@ class Engine:
             await self._daemon.start(container)
         except Refused as error:
             found = await self._daemon.look(container)
-            code = found.exit_code if found is not None else None
-            raise Unhealthy("exited", {"service": launch.ref.service, "exit_code": code}, [error.message]) from error
+            code = found.exit_code if found is not None else "unknown"
+            facts = {"service": launch.ref.service, "exit_code": code, "seconds": 0}
+            raise Unhealthy("exited", facts, [error.message]) from error
 
     async def _restart(self, found: Found, launch: Launch) -> None:
         if not found.running:
             await self._start(found.id, launch)
-        await health.until_healthy(self._daemon, found.id, launch, successes=launch.health.successes)
+        await probing.until_healthy(self._daemon, found.id, launch, successes=launch.health.successes)
 
     async def _demote(self, found: Found) -> None:
         await self._daemon.set_policy(found, "no")

@@ -41,15 +41,15 @@ class Figures:
         self._slots = asyncio.Semaphore(_AT_ONCE)
 
     async def stats(self, refs: Sequence[Ref]) -> dict[str, Stats]:
-        found = [each for ref in refs for each in await self._daemon.find({settings.WORKLOAD: ref.workload})]
-        running = [each for each in found if each.running]
+        ours, wanted = await self._daemon.find({}), {ref.workload for ref in refs}
+        running = [each for each in ours if each.running and each.ref.workload in wanted]
         measured = await asyncio.gather(*(self._measure(each.id) for each in running))
         totals: dict[str, Stats] = {}
         for each, figures in zip(running, measured, strict=True):
             if figures is not None:
                 totals[each.ref.workload] = _sum(totals.get(each.ref.workload), figures)
-        alive = {each.id for each in found}
-        self._last = {container: sample for container, sample in self._last.items() if container in alive}
+        there = {each.id for each in ours}
+        self._last = {container: sample for container, sample in self._last.items() if container in there}
         return totals
 
     async def _measure(self, container: str) -> Stats | None:

@@ -25,6 +25,7 @@ async def until_healthy(daemon: Daemon, container: str, launch: Launch, *, succe
     good, found, answer = 0, first, probe.Answer()
     while True:
         if not found.running:
+            found = await daemon.ended(found.id) or found
             raise await _unhealthy(daemon, found, diagnosis.ended(found, launch, clock() - begun))
         if (found.restarts, found.started) != (first.restarts, first.started):
             raise await _unhealthy(daemon, found, diagnosis.restarted(found, launch))
@@ -58,7 +59,8 @@ def is_good(answer: probe.Answer, health: Health) -> bool:
 async def _look(daemon: Daemon, container: str, launch: Launch) -> Found:
     found = await daemon.look(container)
     if found is None:
-        raise Unhealthy("exited", {"service": launch.ref.service, "exit_code": None}, ["its container was removed"])
+        facts = {"service": launch.ref.service, "exit_code": "unknown", "seconds": 0}
+        raise Unhealthy("exited", facts, ["its container was removed"])
     return found
 
 
