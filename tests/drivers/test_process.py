@@ -7,7 +7,6 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,8 @@ import pytest
 from godploy.core.command import Command
 from godploy.drivers import process
 from godploy.drivers.process import Missing, TooMuchOutput, run, spawn
+
+from .conftest import until
 
 
 def sh(script: str, **more: object) -> Command:
@@ -30,12 +31,6 @@ def alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
-
-
-async def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 def read_pids(file: Path) -> list[int]:
