@@ -93,18 +93,18 @@ def import_secrets(target: Target, file: Path, no_deploy: bool, wait: bool, as_j
 
 @secrets.command("remove")
 @click.argument("name")
-@wait_option
 @at_project(environment=True)
 @json_option
-def remove_secret(target: Target, name: str, wait: bool, as_json: bool) -> None:
-    """Remove a secret.
+def remove_secret(target: Target, name: str, as_json: bool) -> None:
+    """Remove a secret; refused while something that is live uses it.
 
     Example: godploy secrets remove STRIPE_KEY
     """
-    answer = target.client.delete(*target.path("secrets", name), environment=target.environment)
-    if not as_json:
+    target.client.delete(*target.path("secrets", name), environment=target.environment)
+    if as_json:
+        show.as_json({"name": name})
+    else:
         show.line(f"removed {name}")
-    following.started(target, (answer or {}).get("deployments", ()), wait=wait, as_json=as_json)
 
 
 @click.group(cls=Listing)

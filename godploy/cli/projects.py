@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from godploy.cli import checkout, show
+from godploy.cli.accounts import Accounts
 from godploy.cli.client import Client
 from godploy.cli.target import Listing, Target, at_project, at_server, connect, json_option
 from godploy.errors import Conflict, GodployError
@@ -30,7 +31,7 @@ def link(
 
     Example: godploy link shop
     """
-    client = connect(server)
+    client = connect(server or _instead_of_a_stale_link())
     name = project or checkout.default_name()
     made = _ensure_project(client, name)
     wanted = repository or checkout.default_name()
@@ -158,6 +159,12 @@ def templates(client: Client, as_json: bool) -> None:
             show.line(f"  {parameter['name']} (default {parameter['default']}): {parameter['description']}")
         offers = ", ".join(f"${{services.NAME.{key}}}" for key in found["offers"])
         show.line(f"  offers {offers}")
+
+
+def _instead_of_a_stale_link() -> str | None:
+    """The server of the last login, where the checkout is linked to one that is not known any more."""
+    known, present = Accounts.load(), checkout.linked()
+    return known.default if present is not None and known.find(present.server) is None else None
 
 
 def _ensure_project(client: Client, name: str) -> bool:

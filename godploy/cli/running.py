@@ -46,13 +46,13 @@ def ps(target: Target, as_json: bool) -> None:
         (
             found["service"],
             found["environment"] if several else None,
-            show.state("stopped" if found["stopped"] else found["state"]),
+            show.state(found["state"]),
             show.state(found["health"] or ""),
-            found["replicas"],
+            f"{found['running']}/{found['replicas']}",
             _share(found["cpu"]),
             _memory(found),
             _traffic(found),
-            (found["commit"] or "")[:9] or found["image"],
+            (found["commit"] or "")[:9] or found["image"].removeprefix("sha256:")[:24],
             found["release"],
             " ".join(found["routes"]),
         )

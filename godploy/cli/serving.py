@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
 from collections.abc import Callable
@@ -116,6 +115,8 @@ def _existing(data: Path) -> Path:
 def _write(data: Path, work: Callable[[sqlite3.Connection], T]) -> T:
     """Does `work` in one transaction, as the user that owns the directory: what root makes there, the server of
     another user could not write to."""
+    import asyncio  # `godploy version`, which is here, too, is to start at once
+
     from godploy.store import Store
 
     async def go() -> T:

@@ -29,6 +29,8 @@ _STATES = {
     "healthy": "green",
     "failed": "red",
     "unhealthy": "red",
+    "down": "red",
+    "degraded": "yellow",
     "queued": "yellow",
     "superseded": "yellow",
     "cancelled": "yellow",

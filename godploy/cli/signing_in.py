@@ -39,9 +39,7 @@ def login(url: str, expected: str | None, token_stdin: bool, as_json: bool) -> N
     url = normal(url)
     known = Accounts.load()
     certificate = _certificate(url, known.find(url), expected)
-    token = (
-        sys.stdin.readline().strip() if token_stdin else click.prompt("API token", hide_input=True, err=True).strip()
-    )
+    token = (sys.stdin.readline() if token_stdin else _ask_for_token()).strip()
     if not token or not token.isascii() or not token.isprintable():
         raise Invalid(
             "that is no API token", next_step="on the server: godploy user token --data DIR --email EMAIL --name NAME"
@@ -208,7 +206,7 @@ def _agree(url: str, found: str, *, changed: bool) -> None:
         show.note(click.style(f"WARNING: this is not the certificate that you pinned for {url}.", fg="red", bold=True))
         show.note("Either the server was set up anew, or somebody stands between you and it.")
     show.note(f"No authority vouches for the certificate of {url}. Its SHA-256 is\n  {found}")
-    if not sys.stdin.isatty():
+    if not _somebody_is_there():
         raise GodployError(
             "nobody is there to compare it",
             next_step=f"compare it with what the server's installer printed: godploy login {url} --fingerprint SHA256",
@@ -216,6 +214,14 @@ def _agree(url: str, found: str, *, changed: bool) -> None:
         )
     if not click.confirm("Does the server's installer print the same?", err=True):
         raise GodployError("not logged in: the certificate is not the server's", code="certificate_unknown")
+
+
+def _somebody_is_there() -> bool:
+    return sys.stdin.isatty()
+
+
+def _ask_for_token() -> str:
+    return str(click.prompt("API token", hide_input=True, err=True))
 
 
 def _tell_git(url: str, certificate: Path | None) -> bool:

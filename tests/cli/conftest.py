@@ -13,6 +13,7 @@ import pytest
 
 from godploy.cli import following, main
 from godploy.cli.accounts import Account, Accounts
+
 from .fake_server import TOKEN, FakeServer
 
 

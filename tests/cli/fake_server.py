@@ -28,7 +28,7 @@ Events = Iterator[tuple[str, dict[str, Any]]]
 
 
 class FakeServer:
-    """Starts at once on a free port of 127.0.0.1; `close` ends it. State is plain attributes that tests set and read."""
+    """Starts at once on a free port of 127.0.0.1; `close` ends it. Its state is attributes that tests set and read."""
 
     def __init__(self, certificate: ssl.SSLContext | None = None) -> None:
         self.projects: dict[str, dict[str, Any]] = {}
@@ -86,10 +86,13 @@ def service(name: str, **more: Any) -> dict[str, Any]:
     return {
         "service": name,
         "environment": "production",
+        "stack": "s1",
         "source": "shop",
         "state": "running",
         "health": "healthy",
-        "replicas": "1/1",
+        "replicas": 2,
+        "running": 1,
+        "healthy": 1,
         "image": "sha256:0123",
         "commit": "3f2a91c0d5a6f0b8c7e1d2a3b4c5d6e7f8091a2b",
         "release": 4,
@@ -268,7 +271,7 @@ def _set_secrets(it: FakeServer, path: Any, query: Any, body: Any) -> Answer:
 
 def _remove_secret(it: FakeServer, path: Any, query: Any, body: Any) -> Answer:
     del it.secrets[query.get("environment", "production")][path["name"]]
-    return 200, {"deployments": []}
+    return 204, None
 
 
 def _delete_volume(it: FakeServer, path: Any, query: Any, body: Any) -> Answer:
@@ -461,7 +464,7 @@ def _handler(it: FakeServer) -> type[BaseHTTPRequestHandler]:
                 else:
                     self._stream(answer)
 
-        do_GET = do_POST = do_PUT = do_DELETE = _serve
+        do_GET = do_POST = do_PUT = do_DELETE = _serve  # noqa: N815  # the base class's names
 
         def _check_request(self, name: str, operation: Any, declared: Any, query: Any, body: Any) -> None:
             allowed = {one["name"] for one in declared if one["in"] == "query"}
