@@ -165,13 +165,15 @@ class EngineBench:
 
     async def resolves(self, environment: str, name: str) -> set[str]:
         # A name with a dot at its end is asked for as it is, without the machine's search domains.
-        code, output = await self._inside(environment, ["nslookup", "-type=a", f"{name}.", "127.0.0.11"])
+        _, output = await self._inside(environment, ["nslookup", "-type=a", f"{name}.", "127.0.0.11"])
         lines = output.split("Name:", 1)[1].splitlines() if "Name:" in output else []
         return {line.split(":", 1)[1].strip() for line in lines if line.startswith("Address")}
 
     async def reaches(self, environment: str, url: str) -> bool:
-        code, _ = await self._inside(environment, ["wget", "-q", "-T", "2", "-O", "/dev/null", f"{url}/"])
-        return code == 0
+        host, _, port = url.removeprefix("http://").partition(":")
+        question = f"printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc -w 2 {host} {port}"
+        _, output = await self._inside(environment, ["sh", "-c", question])
+        return output.startswith("HTTP/1.")
 
     async def dies(self, ref: Ref) -> None:
         """By a signal to its process from inside, which the engine knows nothing of."""

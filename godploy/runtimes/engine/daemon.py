@@ -131,7 +131,7 @@ class Daemon:
     async def ended(self, container: str) -> Found | None:
         """Waits until it does not run; None where it has been removed."""
         while (found := await self.look(container)) is not None and found.running:
-            await asyncio.sleep(_POLL)  # noqa: ASYNC110  # it is another program's state
+            await asyncio.sleep(_POLL)  # it is another program's state
         if found is not None and found.exit_code == _KILLED and not found.oom:
             await asyncio.sleep(_OOM_DELAY)
             found = await self.look(container)

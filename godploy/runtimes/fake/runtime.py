@@ -21,13 +21,14 @@ from godploy.runtimes.protocol import (
     Log,
     Observed,
     Ref,
+    Runtime,
     RuntimeUnavailable,
     Stats,
     Unhealthy,
 )
 
 
-class Fake:
+class Fake(Runtime):
     """The `Runtime` on a `World`; marks of health and runs under way are lost with it, as with a real process."""
 
     def __init__(self, world: World, addresses: AddressBook | None = None) -> None:
