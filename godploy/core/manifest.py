@@ -14,7 +14,7 @@ from typing import Any
 
 from godploy.core import coherence, schema, yamltree
 from godploy.core.model import Feed
-from godploy.core.problems import Path, Problem, dotted
+from godploy.core.problems import Path, Problem, dotted, printable
 from godploy.core.shape import Shape
 from godploy.core.template import Template
 from godploy.errors import Invalid
@@ -80,7 +80,7 @@ def parse(
         tree = yamltree.read(text)
     except yamltree.YamlError as error:
         at = f"{filename}:{error.mark.line}:{error.mark.column}" if error.mark else filename
-        raise _invalid(filename, [f"{at}: {error.message}"]) from None
+        raise _invalid(filename, [printable(f"{at}: {error.message}")]) from None
     of_schema = schema.problems(tree.data)
     shape = Shape(tree.texts, _folder(filename), frozenset(prefix for p in of_schema for prefix in _prefixes(p.path)))
     manifest = Manifest(
@@ -107,7 +107,7 @@ def parse(
 
 def _folder(filename: str) -> str:
     folder = posixpath.normpath(posixpath.dirname(filename)).lstrip("/")
-    return "" if folder == "." else folder
+    return "" if folder.partition("/")[0] in (".", "..") else folder
 
 
 def _prefixes(path: Path) -> Iterator[Path]:
@@ -259,7 +259,7 @@ def _sentences(found: Iterable[Problem], tree: yamltree.Tree, filename: str) -> 
     for problem in found:
         mark = tree.marks.get(_longest_written(tree, problem.path), yamltree.Mark(1, 1))
         told[mark.line, mark.column, f"{_place(tree, filename, problem.path)}: {problem.message}"] = None
-    return [sentence for _, _, sentence in sorted(told)]
+    return list(dict.fromkeys(printable(sentence) for _, _, sentence in sorted(told)))
 
 
 def _invalid(filename: str, problems: list[str]) -> Invalid:

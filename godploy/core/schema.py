@@ -82,7 +82,10 @@ def near(word: str, known: Iterable[str]) -> str:
 def _explain(error: Any) -> Iterator[Problem]:
     schema, keyword, path = error.schema, error.validator, tuple(error.absolute_path)
     message = schema.get("x-messages", {}).get(keyword)
-    if "propertyNames" in error.relative_schema_path:
+    if keyword == "oneOf":
+        present = [key for form in error.validator_value for key in form["required"] if key in error.instance]
+        yield Problem(path, f"{message}; found {' and '.join(present) or 'none of them'}")
+    elif "propertyNames" in error.relative_schema_path:
         yield Problem((*path, error.instance), message or f"expected {schema['x-expected']}")
     elif message:
         yield Problem(path, message)
@@ -109,6 +112,8 @@ def _alternatives(error: Any, path: Path) -> Iterator[Problem]:
         for inner in forms.values()
         if not any(e.validator == "type" and tuple(e.absolute_path) == path for e in inner)
     ]
+    if len(meant) != 1 and "x-expected" not in error.schema:  # a form, or null: the form says what it expects
+        meant = [forms[0]]
     if len(meant) != 1:
         yield Problem(path, _expected(error.schema, error.instance))
         return
@@ -120,8 +125,13 @@ def _alternatives(error: Any, path: Path) -> Iterator[Problem]:
             yield Problem(path, _expected(error.schema, error.instance))
 
 
+def foreign(section: str, key: str) -> str | None:
+    """What to say of a key that people bring from elsewhere, in a section of the schema (its title)."""
+    return _foreign_words().get(section, {}).get(key)
+
+
 def _unknown(key: str, schema: Mapping[str, Any]) -> str:
-    word = _foreign_words().get(schema.get("title", ""), {}).get(key)
+    word = foreign(schema.get("title", ""), key)
     if word is not None:
         return f"unknown key; {word}"
     return f"unknown key{near(key, schema['properties'])}"

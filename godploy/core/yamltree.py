@@ -196,6 +196,9 @@ def _explain(error: yaml.MarkedYAMLError, source: str) -> YamlError:
     indentation = re.match(r"[ \t]*", line)
     if indentation and "\t" in indentation[0]:
         return YamlError("a tab cannot indent in YAML; use spaces", Mark(mark.line, line.index("\t") + 1))
+    begun = error.context_mark
+    if begun is not None and "flow" in (error.context or "") and begun.line < at.line:
+        return YamlError("this [ or { is not closed, or a comma is missing after it", _mark(begun))
     problem = error.problem or "the structure breaks off here"
     hint = ""
     if "mapping values are not allowed" in problem:
