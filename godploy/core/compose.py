@@ -148,8 +148,13 @@ class _Carrier:
             for key in ("health", "routes"):
                 service.pop(key, None)
             return
-        if "routes" not in service and "ports" in said and ours != "web":
-            service["routes"] = ["auto"]
+        if "routes" not in service and said.get("ports") and ours != "web":
+            if "build" in service:
+                service["routes"] = ["auto"]
+            else:  # it may be a broker or a database, which nobody wants to meet on the web
+                self.left(
+                    name, "ports", "it is reached by services of its environment; give it routes if it speaks HTTP"
+                )
 
     def _port_of_dockerfile(self, service: dict[str, Any]) -> None:
         build = service.get("build")
@@ -259,11 +264,7 @@ class _Carrier:
         refers = self._to_database(service, found.text)
         if refers is not None:
             service.setdefault("env", {})[variable] = refers
-        elif (
-            variable in found.missing
-            or not found.text
-            or (not found.missing and dotenv.is_secret(variable, found.text))
-        ):
+        elif variable in found.missing or (not found.missing and dotenv.is_secret(variable, found.text)):
             secrets = service.setdefault("secrets", [])
             if variable not in secrets:
                 secrets.append(variable)
@@ -314,7 +315,7 @@ class _Carrier:
                 self.left(
                     name, f"volume {source or path}", "a folder of the host cannot be mounted; build it into the image"
                 )
-            elif volume is None or not re.fullmatch(r"/[A-Za-z0-9._/-]+[A-Za-z0-9._-]", path):
+            elif volume is None or not re.fullmatch(r"/[A-Za-z0-9._-][A-Za-z0-9._/-]*", path):
                 self.left(name, f"volume {source}:{path}", "a volume needs a name and an absolute path")
             elif not any(mount["path"] == path or mount["name"] == volume for mount in service.get("volumes", ())):
                 mount = {"name": volume, "path": path}

@@ -73,17 +73,19 @@ class Interpolated:
 
 def interpolated(text: str) -> Interpolated:
     parts: list[tuple[str, bool]] = []
+    plain = ""
     at = 0
     for match in _VARIABLE.finditer(text):
-        parts.append((text[at : match.start()], False))
+        plain += text[at : match.start()]
         at = match.end()
         if match[1]:
-            parts.append(("$", False))
+            plain += "$"
         elif match[3] in ("-", ":-"):
-            parts.append((match[4], False))
+            plain += match[4]
         elif match[3] not in ("+", ":+"):
-            parts.append((match[2] or match[5], True))
-    parts.append((text[at:], False))
+            parts += [(plain, False), (match[2] or match[5], True)]
+            plain = ""
+    parts.append((plain + text[at:], False))
     return Interpolated(tuple(parts))
 
 

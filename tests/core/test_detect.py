@@ -82,7 +82,7 @@ def one(compose: str, **files: str | None) -> tuple[dict[str, Any], tuple[str, .
         {"compose.yaml": "services: {a: {image: 'x y'}}"},
         {"compose.yaml": "services: {a: &x {b: *x}}"},
         {"compose.yaml": "services: {a: {build: https://github.com/x/y.git}, b: {build: ../other}}"},
-        {"compose.yaml": "services: {web: {image: nginx, network_mode: host, ports: ['53:53/udp', '8000-8010:8000-8010']}}"},
+        {"compose.yaml": "services: {web: {image: x, network_mode: host, ports: ['53:53/udp', '8000-8010:80-90']}}"},
         {"compose.yaml": "services: {db: {image: 'mongo:7', command: x}, web: {image: app, depends_on: [db, other]}}"},
     ],
 )  # fmt: skip
@@ -228,7 +228,7 @@ def test_what_a_compose_file_says_in_vain_is_told_with_its_reason(what: str, rea
         ("{image: x, ports: ['[::1]:8080:80/tcp']}", "port", 80),
         ("{image: x, expose: ['9000']}", "port", 9000),
         ("{image: x, ports: ['22:22']}", "port", 22),
-        ("{image: x, ports: ['80:80']}", "routes", ["auto"]),
+        ("{build: ., ports: ['80:80']}", "routes", ["auto"]),
         ("{image: x, environment: {PORT: 5000}}", "port", 5000),
         ("{image: x, environment: {A: , B: 0123, C: on}}", "env", {"B": "0123", "C": "on"}),
         ("{image: x, environment: ['A=${B}']}", "env", {"A": "${secrets.B}"}),
@@ -253,6 +253,12 @@ def test_the_forms_of_compose(compose: str, key: str, value: object) -> None:
 def test_values_of_an_env_file_in_the_repository_are_taken() -> None:
     said, _ = one("{image: x, env_file: .env}", **{".env.example": "A=1\nTOKEN=\n"})
     assert said == {"image": "x", "env": {"A": "1"}, "secrets": ["TOKEN"]}
+
+
+def test_a_foreign_image_does_not_become_public_by_itself() -> None:
+    said, notes = one("{image: rabbitmq, ports: ['5672:5672']}")
+    assert said == {"image": "rabbitmq", "port": 5672}
+    assert any("a: ports is left out" in note for note in notes)
 
 
 def test_a_volume_for_one_container_allows_no_replicas() -> None:
