@@ -147,7 +147,9 @@ def _images(services: Definitions) -> _Edges:
 def _needs(services: Definitions) -> _Edges:
     edges: dict[str, list[tuple[str, Path]]] = {}
     for name, service in services.items():
-        needed = [(other, ("services", name, "depends_on", n)) for n, other in enumerate(service.get("depends_on", ()))]
+        needed: list[tuple[str, Path]] = [
+            (other, ("services", name, "depends_on", n)) for n, other in enumerate(service.get("depends_on", ()))
+        ]
         needed += [(found.name, path) for found, path in mentions(name, service) if found.kind == "services"]
         edges[name] = [edge for edge in needed if edge[0] in services]
     return edges
