@@ -114,14 +114,13 @@ def secret_versions(specification: Specification) -> dict[str, int]:
 
 
 def generated_secrets(specification: Specification) -> dict[str, tuple[str, ...]]:
-    """The generated secrets that a workload's volumes must keep: volume → their names."""
+    """The generated secrets that a workload refers to: volume → their names."""
     found: dict[str, dict[str, None]] = {}
     for kind, name, _ in _held(specification):
         if kind == "volumes":
             volume, _, secret = name.partition(".")
             found.setdefault(volume, {})[secret] = None
-    own = {mount.volume for mount in specification.mounts}
-    return {volume: tuple(names) for volume, names in found.items() if volume in own}
+    return {volume: tuple(names) for volume, names in found.items()}
 
 
 def referred_services(definition: Mapping[str, Any]) -> set[str]:

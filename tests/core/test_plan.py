@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from godploy.core import builds, defaults, describe
+from godploy.core import builds, defaults, describe, limits
 from godploy.core import plan as planner
 from godploy.core.facts import Context, ContextQuery, Neighbour, Policy, ResolvedImage
 from godploy.core.specification import Health, Specification
@@ -187,6 +188,20 @@ def test_another_tag_of_the_same_image_restarts_nothing_now_and_later(shop: Shop
     assert shop.plan({"site": {"image": "nginx:stable", "port": 80}}).empty
     asked = planner.inputs({"site": {"image": "nginx:stable", "port": 80}}, shop.current, templates={})
     assert not asked.images
+
+
+def test_a_changed_order_of_starting_takes_nothing_else_along(shop: Shop) -> None:
+    shop.deploy(full())
+    shop.tells(secrets={"KEY": 4})
+    definitions = full()
+    definitions["web"]["depends_on"] = ["db"]
+    assert set(actions(shop.plan(definitions)).values()) == {"unchanged"}
+
+
+def test_an_update_to_a_template_that_says_the_same_restarts_nothing(shop: Shop) -> None:
+    shop.deploy({"db": DB})
+    shop.templates = {**TEMPLATES, "postgres": replace(TEMPLATES["postgres"], revision=2)}
+    assert actions(shop.plan({"db": DB}, updates=frozenset({"db"}))) == {"db": "unchanged"}
 
 
 def test_an_explicit_update_resolves_anew(shop: Shop) -> None:
@@ -384,6 +399,66 @@ def test_policy_speaks_like_the_manifest(shop: Shop) -> None:
     ]
 
 
+def test_a_policy_of_today_stops_no_push_to_something_else(shop: Shop) -> None:
+    site = {"image": "nginx:1", "port": 80}
+    shop.deploy({"site": site})
+    shop.tells(policy=Policy(cpus=0.5))
+    plan = shop.plan({"site": site, "other": {**site, "resources": {"cpus": 0.5}}})
+    assert actions(plan) == {"site": "unchanged", "other": "create"}
+
+
+@pytest.mark.parametrize(
+    ("image", "registry"),
+    [
+        ("nginx", "docker.io"),
+        ("library/nginx:1", "docker.io"),
+        ("ghcr.io/a/b", "ghcr.io"),
+        ("registry:5000/a", "registry:5000"),
+        ("localhost/a", "localhost"),
+        ("nginx@sha256:0", "docker.io"),
+    ],
+)
+def test_registries(image: str, registry: str) -> None:
+    assert limits.registry_of(image) == registry
+
+
+# Builds.
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"build": {"target": "x"}},
+        {"build": {"dockerfile": "x"}},
+        {"args": {"A": "2"}},
+        {"secrets": {"KEY": 2}},
+        {"tree": "b" * 64},
+        {"tree": TREE[:-1] + "b"},
+        {"environment_class": "e2"},
+    ],
+)
+def test_whatever_goes_into_a_build_is_in_its_key(change: dict[str, Any]) -> None:
+    given: dict[str, Any] = {
+        "build": {},
+        "args": {"A": "1"},
+        "secrets": {"KEY": 1},
+        "tree": TREE,
+        "environment_class": "e1",
+    }
+
+    def key(build: dict[str, Any], **more: Any) -> str:
+        return builds.plan_build(build, "", **more).key
+
+    assert key(**given) == key(**given)
+    assert key(**{**given, **change}) != key(**given)
+    assert re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", key(**given))  # so that it can be a tag
+
+
+def test_a_key_does_not_depend_on_where_the_context_lies() -> None:
+    more: dict[str, Any] = {"args": {}, "secrets": {}, "tree": TREE, "environment_class": "e1"}
+    assert builds.plan_build({"context": "app"}, "", **more).key == builds.plan_build({}, "elsewhere", **more).key
+
+
 # Volumes and what would not survive.
 
 
@@ -401,6 +476,7 @@ def test_a_volume_of_another_stack_is_in_use(shop: Shop) -> None:
     shop.tells(volumes={"files": "s2/blog"})
     (found,) = problems(shop, {"a": mounting(False)})
     assert "the volume files is mounted by the service blog of another stack" in found
+    assert shop.plan({"a": mounting(True)}).volumes_created == {}
 
 
 def test_a_volume_does_not_change_hands_in_one_push(shop: Shop) -> None:
@@ -429,6 +505,13 @@ def test_another_product_on_the_volume_is_destructive(shop: Shop) -> None:
     shop.deploy({"db": DB})
     plan = shop.plan({"db": {"template": "redis"}})
     assert plan.destructive == ("db: the volume db-data holds data of PostgreSQL and would be given to Redis",)
+
+
+def test_leaving_the_volume_behind_is_not_destructive(shop: Shop) -> None:
+    shop.deploy({"db": DB})
+    plan = shop.plan({"db": {"image": "nginx:1", "port": 80}})
+    assert plan.destructive == ()
+    assert plan.volumes_detached == ("db-data",)
 
 
 def test_what_acted_at_the_first_start_cannot_change(shop: Shop) -> None:
