@@ -125,7 +125,7 @@ FAILURES: Mapping[str, Failure] = {
         "its output is in the log; correct it and push again",
     ),
     "exited": Failure(
-        "{service} ended with exit code {exit_code} after {seconds} s",
+        "{service} ended with exit code {exit_code}",
         "its last lines are in the log; a service must keep running",
     ),
     "restarted": Failure(
