@@ -10,10 +10,11 @@ import re
 import secrets
 import string
 
-from godploy.core.references import SERVICE_NAME
+from godploy.core.references import SERVICE_NAME, VARIABLE_NAME
 from godploy.redact import Secret
 
 NAME = SERVICE_NAME  # of services, environments and volumes; matched whole
+VARIABLE = VARIABLE_NAME  # of environment variables and secrets
 HOST_LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 HOST = rf"{HOST_LABEL}(?:\.{HOST_LABEL})*"
 PATH = r"/(?:[A-Za-z0-9._~!&'()*+,;=:@-]|%[0-9A-Fa-f]{2}|/)*"  # RFC 3986, section 3.3; no quote, no backtick
