@@ -29,6 +29,7 @@ _STDERR_KEPT = 64 * 1024
 _CHUNK = 64 * 1024
 _LINES_AT_ONCE = 256
 _LINGER = 1.0  # seconds that a grandchild may hold the pipes after its parent has ended
+_PATIENCE = 0.2  # seconds from SIGKILL until nothing runs any more, however busy the machine
 _SECRET_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,127}")
 _SECRETS_PREFIX = "godploy-secrets-"
 
@@ -157,16 +158,27 @@ class Process:
             with suppress(TimeoutError):
                 async with asyncio.timeout(grace):
                     await self._exited.wait()
-        self._signal(signal.SIGKILL)
+        await self._kill()
         await self._exited.wait()
         self._transport.close()
         for task in (*self._tasks, discarding):
             task.cancel()
         await asyncio.gather(*self._tasks, discarding, return_exceptions=True)
 
-    def _signal(self, number: signal.Signals) -> None:
-        with suppress(ProcessLookupError, PermissionError):
+    def _signal(self, number: signal.Signals) -> bool:
+        """Whether the group still has a member."""
+        try:
             os.killpg(self.pid, number)
+        except (ProcessLookupError, PermissionError):
+            return False
+        return True
+
+    async def _kill(self) -> None:
+        """A killed process is not gone at once; a grandchild counts until the init process has reaped it, and not every
+        container has one that does."""
+        patience = time.monotonic() + _PATIENCE
+        while self._signal(signal.SIGKILL) and time.monotonic() < patience:
+            await asyncio.sleep(0.002)
 
     async def _write(self, data: bytes) -> None:
         with suppress(BrokenPipeError, ConnectionResetError):  # a program need not read all of its input
