@@ -15,6 +15,7 @@ from godploy.core.plan import BuildPlan, Plan, ServicePlan
 from godploy.deploy import launches
 from godploy.deploy.job import Job
 from godploy.redact import Secret
+from godploy.runtimes.protocol import BuildFailed
 from godploy.store import releases
 
 
@@ -70,6 +71,8 @@ async def _run(job: Job, service: str, build: BuildPlan) -> ResolvedImage:
             cache_ns=f"{job.project.id}-{job.environment.id}",
         )
         return await services.runtime.build(commands, tag, services.settings.build_timeout, job.say)
+    except BuildFailed as error:  # the runtime does not know for whom it builds
+        raise BuildFailed(error.code, {**error.facts, "service": service}, error.lines) from error
     finally:
         await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from godploy.core.failures import Failed, failure
+from godploy.core.failures import FAILURES, Failed, failure
 from godploy.core.model import Stage
 from godploy.deploy.job import Job
 from godploy.drivers.git_objects import FileTooLarge, NotARegularFile, TreeTooLarge
@@ -47,13 +47,20 @@ def cause(job: Job, error: BaseException) -> GodployError:
 
 
 def _invalid(job: Job, error: Invalid) -> Failed:
+    """All problems go to the log; the failure itself tells the first. Where every one of them is a case of the table,
+    such as secrets without values, it is that case."""
     for problem in error.problems:
         job.say(problem)
     problems = error.problems or (error.message,)
-    count = f"{len(problems)} error{'s' if len(problems) != 1 else ''}"
-    invalid = failure("invalid_manifest", count=f"{count}: {problems[0]}")
-    invalid.fields["problems"] = list(problems)
-    return invalid
+    if error.code in FAILURES and error.code != "invalid_manifest":
+        others = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        sentence = problems[0].removesuffix(f"; {error.next_step}")
+        failed = Failed(f"{sentence}{others}", next_step=error.next_step, code=error.code)
+    else:
+        count = f"{len(problems)} error{'s' if len(problems) != 1 else ''}"
+        failed = failure("invalid_manifest", count=f"{count}: {problems[0]}")
+    failed.fields["problems"] = list(problems)
+    return failed
 
 
 def _with_lines(job: Job, error: Unhealthy | BuildFailed) -> Failed:

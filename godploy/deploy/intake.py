@@ -17,6 +17,7 @@ from godploy.core.model import Delivery, Feed, Kind, Repository
 from godploy.deploy import source
 from godploy.deploy.services import Services
 from godploy.drivers.git import Heads
+from godploy.drivers.git_objects import FileTooLarge, NotARegularFile, TreeTooLarge
 from godploy.drivers.git_program import GitError
 from godploy.errors import Invalid
 from godploy.store import Connection, deliveries, deployments, events, projects, repositories, stacks
@@ -157,7 +158,7 @@ async def _mapping(services: Services, repository: Repository, branch: str, head
     try:
         await services.git.fetch(repository.id, repository.url, head, branch)
         manifest = await source.manifest_at(services, repository, head)
-    except (GitError, Invalid):
+    except (GitError, Invalid, NotARegularFile, FileTooLarge, TreeTooLarge):
         return None
     return manifest.environments()
 

@@ -22,8 +22,8 @@ _PLAN_WITHIN = 300.0  # seconds for fetch and plan, before the plan says what th
 async def run(job: Job) -> str:
     """Brings the deployment to its end; one sentence that says how it went well. Raises what ended it otherwise."""
     async with asyncio.timeout(_PLAN_WITHIN):
-        manifest, plan, changes = await intend(job)
-    if not changes:
+        manifest, plan = await intend(job)
+    if plan.empty:
         return "nothing changed"
     before_build = job.seconds
 
@@ -35,15 +35,14 @@ async def run(job: Job) -> str:
         return await switching.switch(job, release)
 
 
-async def intend(job: Job) -> tuple[str, Plan, bool]:
-    """The manifest's text, the plan, and whether it changes anything: from the commit, or from the release that is to
-    run again."""
+async def intend(job: Job) -> tuple[str, Plan]:
+    """The manifest's text and the plan: from the commit, or from the release that is to run again."""
     if job.deployment.kind.from_release:
         await job.enter(Stage.PLAN)
         wanted = job.deployment.from_release or ""
         target = await job.services.store.read(lambda conn: releases.get(conn, wanted))
-        return target.manifest, *await planning.from_release(job, target)
+        return target.manifest, await planning.from_release(job, target)
     await job.enter(Stage.FETCH)
     found = await source.read(job)
     await job.enter(Stage.PLAN)
-    return found.manifest.text, *await planning.from_source(job, found)
+    return found.manifest.text, await planning.from_source(job, found)

@@ -31,12 +31,8 @@ class Running:
     routes: tuple[Route, ...] = ()
 
 
-async def from_source(job: Job, source: Source) -> tuple[Plan, bool]:
-    """(the plan of a deployment that brings a manifest, whether it changes anything). Raises Invalid with all problems.
-
-    A manifest whose text changed without any effect makes a release, too, though nothing is started for it: else the
-    next plan would resolve that text anew, with whatever the defaults are by then.
-    """
+async def from_source(job: Job, source: Source) -> Plan:
+    """The plan of a deployment that brings a manifest. Raises Invalid with all problems."""
     definitions = source.manifest.definitions(job.environment.name)
     running = await job.services.store.read(lambda conn: of_stack(conn, job.stack))
     inputs = planner.inputs(
@@ -60,15 +56,11 @@ async def from_source(job: Job, source: Source) -> tuple[Plan, bool]:
         secret_updates=changed_secrets(running, facts),
         place=lambda path: source.manifest.place(path, environment=job.environment.name),
     )
-    rewritten = any(
-        service.service in running.services and running.services[service.service].definition != service.definition
-        for service in plan.services
-    )
-    return _checked(job, plan), rewritten or not plan.empty
+    return _checked(job, plan)
 
 
-async def from_release(job: Job, target: Release) -> tuple[Plan, bool]:
-    """(the plan of a rollback, restart or config deployment, whether it changes anything)."""
+async def from_release(job: Job, target: Release) -> Plan:
+    """The plan of a rollback, restart or config deployment: from a release that is there."""
     deployment = job.deployment
 
     def both(conn: Connection) -> tuple[Running, Running]:
@@ -89,7 +81,7 @@ async def from_release(job: Job, target: Release) -> tuple[Plan, bool]:
         former_secrets=named if deployment.kind is Kind.ROLLBACK else {},
         changed_secrets=frozenset(named) if deployment.kind is Kind.CONFIG else None,
     )
-    return _checked(job, plan), not plan.empty
+    return _checked(job, plan)
 
 
 async def draft(services: Services, project: Project, environment: Environment, stack: Stack, source: Source) -> Plan:

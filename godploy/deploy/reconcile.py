@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -54,7 +54,8 @@ async def listen(services: Services) -> None:
 
 async def reconcile(services: Services) -> None:
     """One full look."""
-    observed = {seen.ref.workload: seen for seen in await services.runtime.observe()}
+    everything = await services.runtime.observe()
+    observed = {seen.ref.workload: seen for seen in everything}
     for deployment in await services.store.read(_unfinished):
         await undo(services, deployment, unless_running=True)
     for stack in await services.store.read(stacks.every):
@@ -63,7 +64,7 @@ async def reconcile(services: Services) -> None:
             continue
         async with lock:
             await _stack(services, stack, observed)
-    await _strays(services, observed)
+    await remove_strays(services, everything)
 
 
 def _unfinished(conn: Connection) -> list[str]:
@@ -151,12 +152,13 @@ async def _note(services: Services, stack: Stack, service: str | None, what: str
     services.changes.ring("stack", stack.id)
 
 
-async def _strays(services: Services, observed: Mapping[str, Observed]) -> None:
-    """Containers of ours whose workload the database does not know as present. It was observed before the database is
-    read here, and a workload's row is written before its containers are made, so nothing new can look like a stray."""
+async def remove_strays(services: Services, observed: Sequence[Observed]) -> None:
+    """Removes containers of ours whose workload the database does not know as present. It was observed before the
+    database is read here, and a workload's row is written before its containers are made, so nothing new can look like
+    a stray."""
     present = {workload.id for workload in await services.store.read(releases.present)}
-    for workload_id, seen in observed.items():
-        if workload_id not in present:
+    for seen in observed:
+        if seen.ref.workload not in present:
             await services.runtime.remove(seen.ref)
-            await services.store.write(partial(addresses.release, owner=workload_id))
+            await services.store.write(partial(addresses.release, owner=seen.ref.workload))
             logger.info("removed a stray: %s", seen.ref)

@@ -13,7 +13,7 @@ from functools import partial
 
 from godploy.core.failures import failure
 from godploy.core.model import Deployment, Release, Stage, State
-from godploy.deploy import launches, rendering, switching
+from godploy.deploy import launches, reconcile, rendering, switching
 from godploy.deploy.job import open_job
 from godploy.deploy.services import Services
 from godploy.deploy.undo import undo
@@ -21,7 +21,7 @@ from godploy.deploy.worker import fail_for_certain
 from godploy.drivers import traefik_container
 from godploy.errors import GodployError
 from godploy.runtimes.protocol import RuntimeUnavailable, Unhealthy
-from godploy.store import deployments, releases, runs, stacks
+from godploy.store import addresses, deployments, releases, runs, stacks
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +51,8 @@ async def recover(services: Services) -> None:
     await services.routes.move_out_foreign(own | {stack.id for stack in known})
     for stack in known:
         await rendering.restore(services, stack)
+    await reconcile.remove_strays(services, await services.runtime.observe())
+    await services.store.write(addresses.release_unowned)
 
 
 async def _recover(services: Services, deployment: Deployment) -> None:

@@ -6,6 +6,7 @@ stored manifest, which begins as the implied one; services made on the dashboard
 
 from __future__ import annotations
 
+import asyncio
 import posixpath
 from dataclasses import dataclass
 
@@ -40,7 +41,7 @@ async def read(job: Job) -> Source:
             lambda conn: repositories.revision(conn, job.project.id, None, deployment.revision)
         )
         text = revision.text if revision else EMPTY
-        return Source(manifests.parse(text, filename=DASHBOARD, templates=services.templates, dashboard=True), "")
+        return Source(await parse(services, text, DASHBOARD, dashboard=True), "")
     repository, commit = job.repository, deployment.commit or ""
     await services.git.fetch(repository.id, repository.url, commit, deployment.branch)
     info = await services.git.commit(repository.id, commit)
@@ -56,7 +57,7 @@ async def manifest_at(services: Services, repository: Repository, commit: str) -
     if raw is None:
         stored = await services.store.read(lambda conn: repositories.revision(conn, repository.project, repository.id))
         raw = stored.text if stored else await implied(services, repository, commit)
-    return manifests.parse(raw, filename=repository.manifest_path, templates=services.templates)
+    return await parse(services, raw, repository.manifest_path)
 
 
 async def implied(services: Services, repository: Repository, commit: str) -> str:
@@ -72,3 +73,10 @@ async def implied(services: Services, repository: Repository, commit: str) -> st
 def _describe(conn: Connection, deployment_id: str, commit: str, subject: str) -> Deployment:
     deployments.describe(conn, deployment_id, commit, subject)
     return deployments.get(conn, deployment_id)
+
+
+async def parse(services: Services, text: bytes | str, filename: str, *, dashboard: bool = False) -> Manifest:
+    """The manifest in a text; in a thread, since a large one takes a while. Raises Invalid."""
+    return await asyncio.to_thread(
+        manifests.parse, text, filename=filename, templates=services.templates, dashboard=dashboard
+    )

@@ -17,6 +17,8 @@ from godploy.deploy.job import Job, volume_context
 from godploy.runtimes.protocol import Launch
 from godploy.store import Connection, projects, releases, stacks, volumes
 
+_LAST_LINES = 20  # of its log, when a service has ended
+
 
 async def start(job: Job, plan: Plan, images: Mapping[str, str], manifest: str) -> Release:
     """Starts what is new; the release that is to become current, recorded as the intent of the switch."""
@@ -27,6 +29,7 @@ async def start(job: Job, plan: Plan, images: Mapping[str, str], manifest: str) 
         await _prepare(job)
         for service in plan.services:
             await _start(job, plan, service, made.get(service.service))
+        await _look_again(job, made)
     return await job.services.store.write(lambda conn: _draft(job, conn, plan, made, manifest))
 
 
@@ -94,6 +97,20 @@ async def _start(job: Job, plan: Plan, service: ServicePlan, new: Workload | Non
     await job.services.runtime.start(launch, job.say)
     await job.services.runtime.promote(launch)
     job.say(f"{service.service}: healthy")
+
+
+async def _look_again(job: Job, made: Mapping[str, Workload]) -> None:
+    """Who ended while others were starting gets no traffic, though the engine may have started it again by now."""
+    observed = {seen.ref.workload: seen for seen in await job.services.runtime.observe(job.environment.id)}
+    for service, workload in made.items():
+        if await _is_stopped(job, service):
+            continue
+        seen = observed.get(workload.id)
+        restarts = sum(replica["restarts"] for replica in seen.details.values()) if seen else 0
+        if seen is None or seen.running < workload.replicas or restarts:
+            async for _, _, line in job.services.runtime.logs(launches.ref(workload), False, _LAST_LINES):
+                job.say(f"| {line}")
+            raise failure("restarted", service=service)
 
 
 async def _is_stopped(job: Job, service: str) -> bool:

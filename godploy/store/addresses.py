@@ -43,6 +43,11 @@ def release(conn: sqlite3.Connection, owner: str) -> None:
     conn.execute("DELETE FROM address WHERE owner = ?", (owner,))
 
 
+def release_unowned(conn: sqlite3.Connection) -> None:
+    """Gives back what no present workload owns: left by one-off runs that a crash ended. For when none runs."""
+    conn.execute("DELETE FROM address WHERE owner NOT IN (SELECT id FROM workload WHERE state != 'gone')")
+
+
 def owners(conn: sqlite3.Connection) -> set[str]:
     return {row["owner"] for row in conn.execute("SELECT DISTINCT owner FROM address")}
 

@@ -6,7 +6,6 @@ import posixpath
 import secrets as random
 from collections.abc import Mapping
 
-from godploy.core import manifest as manifests
 from godploy.core import remote
 from godploy.core.model import Deployment, Environment, Kind, Project, Release, Repository, Stack
 from godploy.core.plan import Plan
@@ -94,12 +93,12 @@ async def save_manifest(
     """A new revision of the stored or the dashboard manifest. The latter is deployed in every environment that it names
     and where its plan is not empty. Raises Invalid with all problems."""
     if repository is not None:
-        manifests.parse(text, filename=repository.manifest_path, templates=services.templates)
+        await source.parse(services, text, repository.manifest_path)
         saved = await services.store.write(
             lambda conn: repositories.save_revision(conn, project.id, repository.id, text, actor)
         )
         return saved, []
-    manifest = manifests.parse(text, filename=source.DASHBOARD, templates=services.templates, dashboard=True)
+    manifest = await source.parse(services, text, source.DASHBOARD, dashboard=True)
 
     def write(conn: Connection) -> tuple[Revision, list[Deployment]]:
         revision = repositories.save_revision(conn, project.id, None, text, actor)
@@ -122,7 +121,7 @@ async def draft_plan(
 ) -> Plan:
     """What saving or pushing this text would do in the environment; nothing is changed by asking. Raises Invalid."""
     filename = repository.manifest_path if repository else source.DASHBOARD
-    manifest = manifests.parse(text, filename=filename, templates=services.templates, dashboard=repository is None)
+    manifest = await source.parse(services, text, filename, dashboard=repository is None)
     environment, stack = await services.store.read(lambda conn: _place(conn, project, environment_name, repository))
     drafted = source.Source(manifest, posixpath.dirname(filename) if repository else "")
     return await planning.draft(services, project, environment, stack, drafted)
