@@ -41,12 +41,14 @@ def _context(entries: list[Entry], query: ContextQuery, manifest: str) -> Contex
     digest = hashlib.sha256()
     files = 0
     for entry in within:
-        counts = entry.path == query.dockerfile or (entry.path != manifest and watched(entry.path))
-        if counts:
+        if entry.path not in (query.dockerfile, manifest) and watched(entry.path):
             files += 1
             digest.update(f"{entry.mode} {entry.id} {entry.path[len(inside) :]}\n".encode())
-    dockerfile = any(entry.path == query.dockerfile and entry.mode in _REGULAR for entry in entries)
-    return Context(tree=digest.hexdigest(), dockerfile=dockerfile, files=files)
+    # The Dockerfile always counts, also one outside the context.
+    dockerfile = next((entry for entry in entries if entry.path == query.dockerfile and entry.mode in _REGULAR), None)
+    if dockerfile is not None:
+        digest.update(f"Dockerfile {dockerfile.id}\n".encode())
+    return Context(tree=digest.hexdigest(), dockerfile=dockerfile is not None, files=files)
 
 
 def _watched(query: ContextQuery) -> Callable[[str], bool]:

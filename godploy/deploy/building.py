@@ -57,7 +57,7 @@ async def _run(job: Job, service: str, build: BuildPlan) -> ResolvedImage:
     directory = await asyncio.to_thread(tempfile.mkdtemp, dir=services.settings.data / "builds", prefix=f"{service}-")
     try:
         await _export(job, build, Path(directory))
-        tag = f"godploy/{services.settings.instance}-{job.environment.id}-{service}:{build.key[:12]}"
+        tag = f"godploy/{services.settings.instance}-{job.environment.id}-{service}:{build.key}"
         sealed = {name: Secret(value) for name, value in values.items()}
         commands = dockerfile.commands(
             build,

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from godploy.core.failures import failure
+from godploy.core.failures import Failed, failure
 from godploy.core.model import Workload
 from godploy.core.specification import Specification, fill, held
 from godploy.deploy.job import secret_context, volume_context
 from godploy.deploy.services import Services
 from godploy.runtimes.protocol import Launch, Ref
-from godploy.store import Connection, secrets, volumes
+from godploy.store import Connection, projects, secrets, volumes
 
 
 def ref(workload: Workload) -> Ref:
@@ -70,7 +70,7 @@ async def reveal(services: Services, environment: str, wanted: Mapping[str, int]
     values = {}
     for name, version in wanted.items():
         if (name, version) not in sealed:
-            raise failure("missing_secret", name=name)
+            raise await _missing(services, environment, name)
         values[name] = services.keyring.unseal(sealed[(name, version)], secret_context(environment, name))
     return values
 
@@ -91,17 +91,22 @@ async def _values(services: Services, workload: Workload, texts: Sequence[str]) 
         if kind == "secrets":
             name, version = _versioned(reference)
             if (name, version) not in kept:
-                raise failure("missing_secret", name=name)
+                raise await _missing(services, environment, name)
             values[reference] = services.keyring.unseal(kept[name, version], secret_context(environment, name))
         elif kind == "volumes":
             (volume, _, name), version = rest.rpartition("@")[0].rpartition("."), int(rest.rpartition("@")[2])
             sealed_value = generated.get((volume, name, version))
             if sealed_value is None:
-                raise failure("missing_secret", name=f"{name} of the volume {volume}")
+                raise await _missing(services, environment, f"{name} of the volume {volume}")
             values[reference] = services.keyring.unseal(sealed_value, volume_context(environment, volume, name))
         else:  # deployment.commit
             values[reference] = workload.commit or ""
     return values
+
+
+async def _missing(services: Services, environment: str, name: str) -> Failed:
+    place = await services.store.read(lambda conn: projects.environment(conn, environment).name)
+    return failure("missing_secret", environment=place, names=name, first=name)
 
 
 def _versioned(reference: str) -> tuple[str, int]:
