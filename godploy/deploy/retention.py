@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import dataclass
 from functools import partial
 
 from godploy.core.model import Release
@@ -20,7 +21,7 @@ logger = logging.getLogger(__name__)
 KEPT_RELEASES = 5
 _DAY = 86_400.0
 _DELIVERIES_KEPT = 30 * _DAY
-_EVENTS_KEPT = 90 * _DAY
+_HISTORY_KEPT = 90 * _DAY  # deployments with their logs, and events
 _EVERY = 3600.0
 
 
@@ -37,7 +38,13 @@ async def run(services: Services) -> None:
 
 async def tidy(services: Services) -> None:
     """Forgets what is no longer kept, then removes the images that nothing needs."""
-    await services.store.write(_forget)
+    gone = await services.store.write(_forget)
+    for deployment in gone.deployments:
+        await services.logbook.remove(deployment)
+    for repository, commits in gone.commits.items():
+        for commit in commits:
+            await services.git.let_go(repository, commit)
+        await services.git.tidy(repository)
     if await services.store.read(deployments.running):
         return  # a build may be about to use an image that nothing names yet
     for image in await services.runtime.images():
@@ -46,20 +53,37 @@ async def tidy(services: Services) -> None:
             await services.store.write(partial(releases.forget_image, image_id=image))
 
 
-def _forget(conn: Connection) -> None:
+@dataclass(frozen=True, slots=True)
+class _Gone:
+    """What the database no longer has, and files still do."""
+
+    deployments: list[str]
+    commits: dict[str, set[str]]  # repository → commits that no kept release is made of
+
+
+def _forget(conn: Connection) -> _Gone:
     now = time.time()
+    commits: dict[str, set[str]] = {}
     for stack in stacks.every(conn):
-        for old in releases.of_stack(conn, stack.id)[KEPT_RELEASES:]:
-            if old.id != stack.current_release:
-                releases.drop(conn, old.id)
+        there = releases.of_stack(conn, stack.id)
+        dropped = [old for old in there[KEPT_RELEASES:] if old.id != stack.current_release]
+        for old in dropped:
+            releases.drop(conn, old.id)
+        if stack.repository:
+            commits.setdefault(stack.repository, set()).update(old.commit for old in dropped if old.commit)
+    for repository in commits:
+        kept_stacks = stacks.of_repository(conn, repository)
+        commits[repository] -= {kept.commit for stack in kept_stacks for kept in releases.of_stack(conn, stack.id)}
     releases.forget_workloads(conn)
     for environment in projects.every_environment(conn):
         kept = [
             release for s in stacks.of_environment(conn, environment.id) for release in releases.of_stack(conn, s.id)
         ]
         secrets.forget_versions(conn, environment.id, _named(conn, kept))
+    ended = deployments.forget_older(conn, now - _HISTORY_KEPT)
     deliveries.forget_older(conn, now - _DELIVERIES_KEPT)
-    events.forget_older(conn, now - _EVENTS_KEPT)
+    events.forget_older(conn, now - _HISTORY_KEPT)
+    return _Gone(ended, {repository: found for repository, found in commits.items() if found})
 
 
 def _named(conn: Connection, kept: list[Release]) -> set[tuple[str, int]]:

@@ -219,6 +219,18 @@ def of_project(
     return [rows.deployment(row) for row in conn.execute(query, (project_id, stack, stack, limit))]
 
 
+def forget_older(conn: sqlite3.Connection, before: float) -> list[str]:
+    """Removes deployments that ended before that time and that nothing kept was made by; their ids."""
+    query = (
+        "DELETE FROM deployment WHERE finished_at < ? AND id NOT IN (SELECT deployment FROM release)"
+        " AND id NOT IN (SELECT made_by FROM workload)"
+        " AND id NOT IN (SELECT made_by FROM volume WHERE made_by IS NOT NULL)"
+        " AND id NOT IN (SELECT claimed_by FROM host WHERE claimed_by IS NOT NULL)"
+        " AND id NOT IN (SELECT stopped_by FROM workload WHERE stopped_by IS NOT NULL) RETURNING id"
+    )
+    return [row["id"] for row in conn.execute(query, (before,)).fetchall()]
+
+
 def queue_position(conn: sqlite3.Connection, deployment: Deployment) -> int:
     """1 for the next one; 0 when it does not wait."""
     if deployment.state is not State.QUEUED:
