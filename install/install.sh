@@ -93,7 +93,7 @@ prepare_engine() {
     step "starting the Docker engine"
     systemctl enable --quiet --now docker || true
   fi
-  if ! engine_wait 3; then
+  if ! engine_found; then
     step "starting the Docker engine, kept running by a small parent (there is no systemd here)"
     install -D -m 0755 "$here/respawn.sh" "$engine_state/respawn"
     record engine "$engine_state"

@@ -7,6 +7,22 @@ engine_answers() {
   [ -S "$engine_socket" ] && curl -fsS --max-time 5 --unix-socket "$engine_socket" http://localhost/_ping >/dev/null 2>&1
 }
 
+# engine_listens   someone holds the socket, even if too busy to answer now. A second engine on this network would take the
+# first one's bridge away, and the first one's socket could never be had back.
+engine_listens() {
+  local status=0
+  [ -S "$engine_socket" ] || return 1
+  curl -fsS --max-time 5 --unix-socket "$engine_socket" http://localhost/_ping >/dev/null 2>&1 || status=$?
+  [ $status != 7 ] # 7: nobody there, as a killed engine leaves it
+}
+
+# engine_found   an engine is there and answers; one that is busy is given its time.
+engine_found() {
+  engine_wait 3 && return
+  engine_listens || return 1
+  engine_wait 120 || fail "a Docker engine holds $engine_socket, but does not answer" "Look into its log, or restart it; then run this again."
+}
+
 engine_version() {
   curl -fsS --unix-socket "$engine_socket" http://localhost/version |
     sed -n 's/.*"Version":"\([^"]*\)","ApiVersion":"\([^"]*\)".*/Docker \1, API \2/p'
@@ -33,16 +49,16 @@ engine_packages() {
   echo ${packages[*]}
 }
 
-# engine_install   the engine's packages, unless an engine answers or is there.
+# engine_install   the engine's packages, unless an engine listens or is there.
 engine_install() {
-  engine_answers && command -v docker >/dev/null && return
+  engine_listens && command -v docker >/dev/null && return
   [ -d /var/lib/apt/lists ] && compgen -G '/var/lib/apt/lists/*Packages*' >/dev/null ||
     apt-get update -qq >/dev/null 2>&1 || fail "apt-get update failed" "Run it by hand to see why."
   # shellcheck disable=SC2046
   ensure_packages $(engine_packages)
 }
 
-# engine_start STATE DATA [LAUNCHER…]   starts an engine as a process of ours and waits until it answers.
+# engine_start STATE DATA [LAUNCHER…]   where engine_found finds none: starts an engine as a process of ours and waits until it answers.
 # STATE holds pid file and log, DATA the images; LAUNCHER is put in front of dockerd (something that restarts it).
 engine_start() {
   local state=$1 data=$2 run=$1/run

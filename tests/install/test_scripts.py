@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 from pathlib import Path
 
@@ -107,3 +108,22 @@ def test_a_pid_file_of_another_program_is_not_taken_for_ours(tmp_path: Path) -> 
 
 def test_the_demo_is_a_valid_manifest() -> None:
     parse((INSTALL / "demo" / "godploy.yaml").read_bytes(), templates={})
+
+
+def test_no_engine_is_started_beside_one_that_is_too_busy_to_answer(tmp_path: Path) -> None:
+    script = """
+        engine_socket=$1; engine_wait() { echo "waits $1 s"; [ "$1" = 120 ]; }
+        engine_found && echo found
+        """
+    with socket.socket(socket.AF_UNIX) as busy:
+        busy.bind(str(tmp_path / "socket"))
+        busy.listen()
+        done = bash(script, tmp_path / "socket")
+    assert done.stdout.splitlines() == ["waits 3 s", "waits 120 s", "found"], done.stderr
+
+
+def test_the_socket_of_a_killed_engine_is_nobodys(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as killed:
+        killed.bind(str(tmp_path / "socket"))
+    script = "engine_socket=$1; engine_wait() { false; }; engine_found || echo nobody"
+    assert bash(script, tmp_path / "socket").stdout.splitlines() == ["nobody"]
