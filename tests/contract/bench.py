@@ -27,7 +27,7 @@ HASTY = replace(QUICK, start_timeout=1.5)  # for what is never going to answer
 PROGRAMS: Mapping[str, list[str]] = {
     "healthy": ["httpd", "-f", "-p", "8000", "-h", "/www"],
     "exits": ["sh", "-c", "echo it ended; exit 3"],
-    "oom": ["sh", "-c", "tail /dev/zero; exit 137"],
+    "oom": ["sh", "-c", "sleep 0.3; tail /dev/zero; exit 137"],
     "wrong_port": ["httpd", "-f", "-p", "3000", "-h", "/www"],
     "loopback_only": ["httpd", "-f", "-p", "127.0.0.1:8000", "-h", "/www"],
     "never_listens": ["sleep", "600"],

@@ -205,7 +205,8 @@ async def test_a_program_that_is_not_there(real: EngineBench, environment: str) 
 
 async def test_a_run_out_of_memory_says_so(real: EngineBench, environment: str) -> None:
     lines: list[str] = []
-    code = await real.runtime.run_once(shell(real, environment, ""), ["tail", "/dev/zero"], lines.append, timeout=30)
+    hungry = "sleep 0.3; exec tail /dev/zero"  # the engine may miss what happens in a container's first moments
+    code = await real.runtime.run_once(shell(real, environment, ""), ["sh", "-c", hungry], lines.append, timeout=30)
     assert code == 137
     assert any("out of memory, the limit is 32M" in line for line in lines)
 

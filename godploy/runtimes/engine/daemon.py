@@ -123,7 +123,7 @@ class Daemon:
         await self.call(work)
 
     async def last_lines(self, container: str) -> list[str]:
-        with suppress(NotFound):
+        with suppress(NotFound, Conflict):  # removed, or about to be
             raw: bytes = await self.call(lambda api: api.logs(container, tail=_TAIL))
             return raw.decode(errors="replace").splitlines()[-_TAIL:]
         return []

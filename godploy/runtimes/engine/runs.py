@@ -26,9 +26,9 @@ async def run(daemon: Daemon, launch: Launch, place: Place, argv: Sequence[str],
     except Refused as error:
         log(error.message)
         return _NOT_STARTED
-    async with aclosing(streams.output(daemon, container)) as lines:
-        async for line in lines:
-            log(line)
+    async with aclosing(streams.follow(daemon, container)) as lines:
+        async for _, text in lines:
+            log(text)
     found = await daemon.ended(container)  # its output may have ended before it does
     if found is None:
         log("its container was removed while it ran")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from godploy.errors import NotFound
+from godploy.errors import Conflict, NotFound
 from godploy.runtimes.engine import settings
 from godploy.runtimes.engine.daemon import Daemon
 from godploy.runtimes.engine.settings import Found
@@ -72,31 +72,35 @@ class Figures:
         return dict(await self._daemon.call(lambda api: api.stats(container, stream=False, one_shot=True)))
 
 
-async def logs(daemon: Daemon, containers: Sequence[Found], follow: bool, tail: int) -> AsyncGenerator[Line, None]:
-    """The last `tail` lines of each container, merged by time; then, with `follow`, what each says, as it comes."""
+async def logs(daemon: Daemon, containers: Sequence[Found], live: bool, tail: int) -> AsyncGenerator[Line, None]:
+    """The last `tail` lines of each container, merged by time; then, with `live`, what each says, as it comes."""
     begun = datetime.now(UTC).timestamp()
     past: list[tuple[str, Line]] = []
     latest: dict[str, str] = {}
     for found in containers:
-        async with aclosing(_read(daemon, found, tail=tail)) as lines:
+        async with aclosing(_read(daemon, found.id, tail=tail)) as lines:
             async for stamp, text in lines:
                 past.append((stamp, (_seconds(stamp), found.replica, text)))
                 latest[found.id] = stamp
     for _, line in sorted(past, key=lambda held: held[0]):
         yield line
-    if follow:
-        since = {found.id: latest.get(found.id) or _stamp(begun) for found in containers}
-        async with aclosing(_merged(daemon, containers, since)) as live:
-            async for line in live:
+    if live:
+        after = {found.id: latest.get(found.id) or _stamp(begun) for found in containers}
+        async with aclosing(_merged(daemon, containers, after)) as lines_to_come:
+            async for line in lines_to_come:
                 yield line
 
 
-async def output(daemon: Daemon, container: str) -> AsyncGenerator[str, None]:
-    """Everything that a container writes, from its beginning to its end."""
-    chunks = daemon.stream(lambda api: api.logs(container, stream=True, follow=True, timestamps=True))
-    async with aclosing(_lines(chunks)) as lines:
-        async for _, text in lines:
-            yield text
+async def follow(daemon: Daemon, container: str, after: str = "") -> AsyncGenerator[tuple[str, str], None]:
+    """(stamp, text) of every line after the stamp `after`, until the container ends.
+
+    The engine may end a followed log before its last lines [measured: a last line without a line end is often
+    missing], so the rest is read once more when it has."""
+    for live in (True, False):
+        async with aclosing(_read(daemon, container, after=after, follow=live)) as lines:
+            async for stamp, text in lines:
+                after = stamp
+                yield stamp, text
 
 
 async def events(daemon: Daemon) -> AsyncGenerator[Ref, None]:
@@ -106,19 +110,19 @@ async def events(daemon: Daemon) -> AsyncGenerator[Ref, None]:
             yield settings.reference(event["Actor"]["Attributes"])
 
 
-async def _merged(daemon: Daemon, containers: Sequence[Found], since: dict[str, str]) -> AsyncGenerator[Line, None]:
+async def _merged(daemon: Daemon, containers: Sequence[Found], after: dict[str, str]) -> AsyncGenerator[Line, None]:
     queue: asyncio.Queue[Line | None] = asyncio.Queue(_HELD)
 
-    async def follow(found: Found) -> None:
+    async def pump(found: Found) -> None:
         try:
-            async with aclosing(_read(daemon, found, since=since[found.id])) as lines:
+            async with aclosing(follow(daemon, found.id, after[found.id])) as lines:
                 async for stamp, text in lines:
                     await queue.put((_seconds(stamp), found.replica, text))
         finally:
             if not asyncio.current_task().cancelling():  # type: ignore[union-attr]
                 await queue.put(None)
 
-    tasks = [asyncio.create_task(follow(found), name=f"log {found.id[:12]}") for found in containers]
+    tasks = [asyncio.create_task(pump(found), name=f"log {found.id[:12]}") for found in containers]
     try:
         open_ = len(tasks)
         while open_:
@@ -134,20 +138,18 @@ async def _merged(daemon: Daemon, containers: Sequence[Found], since: dict[str, 
 
 
 async def _read(
-    daemon: Daemon, found: Found, *, tail: int | None = None, since: str | None = None
+    daemon: Daemon, container: str, *, tail: int | str = "all", after: str = "", follow: bool = False
 ) -> AsyncGenerator[tuple[str, str], None]:
-    """Stamped lines: the last `tail`, or all after the stamp `since` and on until the container ends."""
-    options: dict[str, Any] = {"stream": True, "timestamps": True, "follow": since is not None}
-    if since is not None:
-        options["since"] = int(_seconds(since))  # the SDK's precision; what is older is left out below
-    else:
-        options["tail"] = tail
-    async with aclosing(_lines(daemon.stream(lambda api: api.logs(found.id, **options)))) as lines:
+    """Of the last `tail` entries those after the stamp `after`, which may be empty."""
+    options: dict[str, Any] = {"stream": True, "timestamps": True, "follow": follow, "tail": tail}
+    if after:
+        options["since"] = int(_seconds(after))  # the SDK's precision; what is older is left out below
+    async with aclosing(_lines(daemon.stream(lambda api: api.logs(container, **options)))) as lines:
         try:
             async for stamp, text in lines:
-                if since is None or stamp > since:
+                if stamp > after:
                     yield stamp, text
-        except NotFound:  # removed
+        except (NotFound, Conflict):  # removed, or about to be
             return
 
 
