@@ -22,7 +22,7 @@ from godploy.api import server
 from godploy.core import naming, routing, template
 from godploy.core.command import Command
 from godploy.core.template import Template
-from godploy.deploy import draining, intake, poller, reconcile, recovery, retention
+from godploy.deploy import draining, intake, outbox, poller, reconcile, recovery, retention
 from godploy.deploy.services import Services
 from godploy.deploy.supervise import Supervisor
 from godploy.deploy.watch import Watch
@@ -121,6 +121,7 @@ def _start_loops(services: Services, supervisor: Supervisor, prepare: Prepare) -
     supervisor.start("engine events", reconcile.listen(services))
     supervisor.start("health", Watch(services).run())
     supervisor.start("drains", draining.run(services))
+    supervisor.start("outbox", outbox.run(services))
     supervisor.start("retention", retention.run(services))
     supervisor.start("poller", poller.run(services))
     supervisor.start("worker", Worker(services).run())

@@ -110,6 +110,7 @@ class Repository:
     default_branch: str | None  # None until the first push or fetch
     hook_id: str
     mapping: Mapping[str, Feed]  # environment name → what feeds it, as last seen on the default branch
+    status_url: str | None = None  # where the state of its deployments is told
 
 
 @dataclass(frozen=True, slots=True)

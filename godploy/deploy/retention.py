@@ -14,7 +14,7 @@ from godploy.core.specification import Specification
 from godploy.deploy.services import Services
 from godploy.errors import GodployError
 from godploy.runtimes.protocol import RuntimeUnavailable
-from godploy.store import Connection, deliveries, deployments, events, projects, releases, secrets, stacks
+from godploy.store import Connection, deliveries, deployments, events, outbox, projects, releases, secrets, stacks
 
 logger = logging.getLogger(__name__)
 
@@ -82,6 +82,7 @@ def _forget(conn: Connection) -> _Gone:
         secrets.forget_versions(conn, environment.id, _named(conn, kept))
     ended = deployments.forget_older(conn, now - _HISTORY_KEPT)
     deliveries.forget_older(conn, now - _DELIVERIES_KEPT)
+    outbox.forget_older(conn, now - _DELIVERIES_KEPT)
     events.forget_older(conn, now - _HISTORY_KEPT)
     return _Gone(ended, {repository: found for repository, found in commits.items() if found})
 

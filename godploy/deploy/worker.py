@@ -48,6 +48,7 @@ class Worker:
                 name = f"deployment {deployment.id}"
                 task = asyncio.create_task(carry_out(self._services, deployment), name=name)
                 self._running[deployment.id] = task
+                self._services.changes.ring("outbox")
                 task.add_done_callback(lambda _: self._services.changes.ring("worker"))
         except Unavailable as error:  # the disk is full, say: what is queued stays queued
             logger.warning("nothing claimed: %s", error)
@@ -88,6 +89,7 @@ async def _close(job: Job) -> None:
     told = found.result or (found.error or {}).get("message", "")
     await job.log.close(f"{found.state}: {told}" if found.state.final else None)
     job.services.changes.ring("deployment", job.deployment.id)
+    job.services.changes.ring("outbox")
 
 
 async def _succeed(job: Job, result: str) -> None:

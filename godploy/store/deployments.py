@@ -13,7 +13,7 @@ from godploy.core.lifecycle import may_become
 from godploy.core.model import Deployment, Kind, Stage, State
 from godploy.core.naming import new_id
 from godploy.errors import Conflict, NotFound
-from godploy.store import events, rows
+from godploy.store import events, outbox, rows
 
 _PUSHES = (Kind.PUSH, Kind.POLL)
 
@@ -240,6 +240,7 @@ def queue_position(conn: sqlite3.Connection, deployment: Deployment) -> int:
 
 
 def _note(conn: sqlite3.Connection, deployment: Deployment, state: State, message: str) -> None:
+    outbox.put(conn, deployment, state, message)
     environment = conn.execute("SELECT environment FROM stack WHERE id = ?", (deployment.stack,)).fetchone()[0]
     events.add(
         conn,

@@ -15,15 +15,22 @@ from godploy.store import rows
 
 
 def create(
-    conn: sqlite3.Connection, project_id: str, name: str, *, url: str | None = None, manifest_path: str = "godploy.yaml"
+    conn: sqlite3.Connection,
+    project_id: str,
+    name: str,
+    *,
+    url: str | None = None,
+    manifest_path: str = "godploy.yaml",
+    status_url: str | None = None,
 ) -> Repository:
     """A repository of our own remote, or, with a URL, one that a generic hook announces. Raises Conflict."""
     provider = "godploy" if url is None else "generic"
-    made = Repository(new_id(), project_id, name, provider, url, manifest_path, None, random.token_urlsafe(24), {})
+    hook_id = random.token_urlsafe(24)
+    made = Repository(new_id(), project_id, name, provider, url, manifest_path, None, hook_id, {}, status_url)
     try:
         conn.execute(
-            "INSERT INTO repository VALUES (?, ?, ?, ?, ?, ?, NULL, ?, '{}', ?)",
-            (made.id, project_id, name, provider, url, manifest_path, made.hook_id, time.time()),
+            "INSERT INTO repository VALUES (?, ?, ?, ?, ?, ?, NULL, ?, '{}', ?, ?)",
+            (made.id, project_id, name, provider, url, manifest_path, hook_id, status_url, time.time()),
         )
     except sqlite3.IntegrityError as error:
         raise Conflict(f'this project has a repository "{name}" already') from error

@@ -57,6 +57,7 @@ def repository(row: Row) -> Repository:
         default_branch=row["default_branch"],
         hook_id=row["hook_id"],
         mapping=mapping,
+        status_url=row["status_url"],
     )
 
 

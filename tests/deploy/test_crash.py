@@ -1,5 +1,5 @@
-"""The process is stopped at every step of every kind of deployment, and started again: exactly one release serves, nothing
-is left over, every deployment has one final state, and nothing that was accepted is lost."""
+"""The process is stopped at every step of every kind of deployment, and started again: exactly one release serves,
+nothing is left over, every deployment has one final state, and nothing that was accepted is lost."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ def manifest(*, cache: str = "one", replicas: int = 1, worker: bool = True, secr
         "    deploy: {drain: 0s}\n"
         f"{secrets}"
         f"{worker_text}"
-        f"  cache: {{image: 'cache:1', port: 6379, volumes: ['data:/data'], env: {{MODE: '{cache}'}}, deploy: {{drain: 0s}}}}\n"
+        f"  cache: {{image: 'cache:1', port: 6379, volumes: ['data:/data'], env: {{MODE: '{cache}'}},\n"
+        "    deploy: {drain: 0s}}\n"
     )
 
 
@@ -179,7 +180,7 @@ async def _check(it: Godploy, accepted: bool, where: str) -> None:
 
 async def _one_final_state(it: Godploy, deployment: str, where: str) -> None:
     def told(conn: Any) -> int:
-        found = [e for e in events.of_project(conn, conn.execute("SELECT id FROM project").fetchone()[0])]
+        found = events.of_project(conn, conn.execute("SELECT id FROM project").fetchone()[0])
         return sum(e.kind == "state" and e.deployment == deployment and State(e.fields["state"]).final for e in found)
 
     assert await it.services.store.read(told) == 1, where
@@ -196,7 +197,8 @@ async def _nothing_left_over(it: Godploy, wanted: Mapping[str, int], where: str)
         assert {w.id for w in releases.present(conn)} == set(wanted), where
         assert all(w.state is WorkloadState.LIVE and w.stopped_by is None for w in releases.present(conn)), where
         assert addresses.owners(conn) == set(wanted), where
-        drafts = "SELECT count(*) FROM release JOIN deployment ON deployment.id = release.deployment WHERE state != 'succeeded'"
+        made = "SELECT count(*) FROM release JOIN deployment ON deployment.id = release.deployment"
+        drafts = f"{made} WHERE state != 'succeeded'"
         assert conn.execute(drafts).fetchone()[0] == 0, where
         assert conn.execute("SELECT count(*) FROM host WHERE claimed_by IS NOT NULL").fetchone()[0] == 0, where
         environment = conn.execute("SELECT id FROM environment").fetchone()[0]

@@ -137,13 +137,25 @@ def _place(conn: Connection, project: Project, name: str, repository: Repository
 
 
 async def create_repository(
-    services: Services, project: Project, name: str, url: str | None, manifest_path: str
+    services: Services,
+    project: Project,
+    name: str,
+    url: str | None,
+    manifest_path: str,
+    status_url: str | None = None,
 ) -> tuple[Repository, str | None]:
-    """(the repository, its hook secret in plain for one elsewhere, whose head is then deployed by catch-up)."""
-    if url is not None:
-        remote.parse(url, services.settings.private_bases)
+    """(the repository, its hook secret in plain for one elsewhere, whose head is then deployed by catch-up).
+
+    `status_url` is told, signed with that secret, what becomes of its deployments. Raises Conflict, and Invalid for an
+    address that may not be reached.
+    """
+    for address in (url, status_url):
+        if address is not None:
+            remote.parse(address, services.settings.private_bases)
     made = await services.store.write(
-        lambda conn: repositories.create(conn, project.id, name, url=url, manifest_path=manifest_path)
+        lambda conn: repositories.create(
+            conn, project.id, name, url=url, manifest_path=manifest_path, status_url=status_url
+        )
     )
     await services.git.create(made.id)
     if url is None:

@@ -64,6 +64,7 @@ CREATE TABLE repository (
     default_branch TEXT,
     hook_id        TEXT NOT NULL UNIQUE,
     mapping        TEXT NOT NULL DEFAULT '{}', -- environment → {"branch", "tag"}, as last seen on the default branch
+    status_url     TEXT,                       -- where the state of its deployments is told
     created_at     REAL NOT NULL,
     UNIQUE (project, name),
     CHECK ((provider = 'godploy') = (url IS NULL))
@@ -284,6 +285,21 @@ CREATE TABLE host (
     claimed_by TEXT REFERENCES deployment (id), -- until a release has been committed with it
     created_at REAL NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+-- What is to be told elsewhere: written in the transaction that made it true, sent by a loop of its own.
+CREATE TABLE outbox (
+    id          INTEGER PRIMARY KEY AUTOINCREMENT,
+    deployment  TEXT NOT NULL REFERENCES deployment (id) ON DELETE CASCADE,
+    repository  TEXT NOT NULL REFERENCES repository (id) ON DELETE CASCADE,
+    body        TEXT NOT NULL,
+    fate        TEXT NOT NULL DEFAULT 'waiting' CHECK (fate IN ('waiting', 'sent', 'overtaken', 'given up')),
+    attempts    INTEGER NOT NULL DEFAULT 0,
+    due_at      REAL NOT NULL,
+    error       TEXT,
+    created_at  REAL NOT NULL
+) STRICT;
+CREATE INDEX outbox_waiting ON outbox (due_at) WHERE fate = 'waiting';
+CREATE INDEX outbox_deployment ON outbox (deployment);
 
 CREATE TABLE run (
     id          TEXT PRIMARY KEY,
