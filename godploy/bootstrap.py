@@ -104,7 +104,8 @@ def _engine(settings: Settings, store: Store) -> tuple[Runtime, Prepare]:
     from godploy.runtimes.engine.ingress import Ingress
 
     docker = Docker()
-    engine = Engine(settings.instance, docker, AddressBook(store))
+    chosen = {} if settings.capabilities is None else {"capabilities": settings.capabilities}
+    engine = Engine(settings.instance, docker, AddressBook(store), **chosen)
     ports = Ports(settings.http_port, settings.https_port, settings.traefik_api_port)
     ingress = Ingress(engine, docker, settings.instance, ports, settings.data / "routes", settings.data / "tls")
 

@@ -20,6 +20,7 @@ from godploy.core.plan import Policy
 from godploy.core.units import size
 from godploy.errors import Invalid
 
+_CAPABILITY = re.compile(r"[A-Z][A-Z_]{1,30}")
 _INSTANCE = re.compile(r"[a-z]([a-z0-9-]{0,18}[a-z0-9])?")
 
 
@@ -41,6 +42,7 @@ class Settings:
     builds: int = 1
     build_timeout: float = 1800.0
     poll_interval: float = 180.0
+    capabilities: tuple[str, ...] | None = None  # of containers; None: the runtime's short list
     policies: Mapping[str, Policy] | None = None  # "" for all, else by project name
 
     @property
@@ -164,6 +166,14 @@ def _names(value: Any) -> tuple[str, ...]:
     return tuple(str(item).strip() for item in items if str(item).strip())
 
 
+def _capabilities(value: Any) -> tuple[str, ...]:
+    names = tuple(name.upper().removeprefix("CAP_") for name in _names(value))
+    for name in names:
+        if not _CAPABILITY.fullmatch(name):
+            raise ValueError(f'"{name}" is not a capability, such as CHOWN or NET_BIND_SERVICE')
+    return names
+
+
 def _seconds(value: Any) -> float:
     number = float(value)
     if number <= 0:
@@ -205,4 +215,5 @@ _CONVERT: Mapping[str, Any] = {
     "builds": int,
     "build_timeout": _seconds,
     "poll_interval": _seconds,
+    "capabilities": _capabilities,
 }

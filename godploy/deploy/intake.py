@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
@@ -20,6 +20,7 @@ from godploy.drivers.git import Heads
 from godploy.drivers.git_objects import FileTooLarge, NotARegularFile, TreeTooLarge
 from godploy.drivers.git_program import GitError
 from godploy.errors import Invalid
+from godploy.runtimes.protocol import RuntimeUnavailable
 from godploy.store import Connection, deliveries, deployments, events, projects, repositories, stacks
 
 logger = logging.getLogger(__name__)
@@ -81,7 +82,8 @@ async def _decide(services: Services, delivery: Delivery) -> None:
     except Exception as error:  # a delivery that cannot be decided must not stop the others for ever
         logger.exception("delivery %s", delivery.id)
         verdict = _Verdict(f"not understood because of an error in Godploy: {error}")
-    await services.store.write(lambda conn: _record(services, conn, repository, delivery, verdict))
+    avoid = await occupied(services) if verdict.environments else []
+    await services.store.write(lambda conn: _record(services, conn, repository, delivery, verdict, avoid))
     services.changes.ring("worker")
     services.changes.ring("delivery", delivery.id)
 
@@ -114,6 +116,14 @@ async def _consider(services: Services, repository: Repository, delivery: Delive
         else f"{head[:7]} on {branch}{moved}: the branch feeds no environment"
     )
     return _Verdict(text, fed, branch, head, mapping, None if repository.default_branch else default)
+
+
+async def occupied(services: Services) -> list[str]:
+    """Subnets that a new environment's network must keep clear of; none while the engine cannot say."""
+    try:
+        return await services.runtime.occupied()
+    except RuntimeUnavailable:
+        return []
 
 
 async def _heads(services: Services, repository: Repository) -> Heads:
@@ -164,7 +174,12 @@ async def _mapping(services: Services, repository: Repository, branch: str, head
 
 
 def _record(
-    services: Services, conn: Connection, repository: Repository, delivery: Delivery, verdict: _Verdict
+    services: Services,
+    conn: Connection,
+    repository: Repository,
+    delivery: Delivery,
+    verdict: _Verdict,
+    avoid: Sequence[str],
 ) -> None:
     if not deliveries.decide(conn, delivery.id, verdict.text):
         return
@@ -181,7 +196,7 @@ def _record(
         repositories.consider(conn, repository.id, verdict.branch, verdict.commit)
         _supersede_older(conn, delivery, verdict)
     for name in verdict.environments:
-        environment = projects.ensure_environment(conn, repository.project, name, services.settings.pool)
+        environment = projects.ensure_environment(conn, repository.project, name, services.settings.pool, avoid)
         stack = stacks.ensure(conn, environment.id, repository.id)
         stacks.set_held(conn, stack.id, False)
         deployments.enqueue(

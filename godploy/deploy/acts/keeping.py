@@ -11,7 +11,7 @@ from godploy.core.model import Deployment, Environment, Kind, Project, Release, 
 from godploy.core.plan import Plan
 from godploy.core.sealing import secret_versions
 from godploy.core.specification import Specification
-from godploy.deploy import planning, source
+from godploy.deploy import intake, planning, source
 from godploy.deploy.job import hook_context, secret_context
 from godploy.deploy.services import Services
 from godploy.errors import Conflict
@@ -99,12 +99,13 @@ async def save_manifest(
         )
         return saved, []
     manifest = await source.parse(services, text, source.DASHBOARD, dashboard=True)
+    avoid = await intake.occupied(services)
 
     def write(conn: Connection) -> tuple[Revision, list[Deployment]]:
         revision = repositories.save_revision(conn, project.id, None, text, actor)
         made = []
         for name in manifest.environments():
-            environment = projects.ensure_environment(conn, project.id, name, services.settings.pool)
+            environment = projects.ensure_environment(conn, project.id, name, services.settings.pool, avoid)
             stack = stacks.ensure(conn, environment.id, None)
             message = f"dashboard manifest, revision {revision.revision}"
             request = Request(stack.id, Kind.MANUAL, actor, revision=revision.revision, message=message)
