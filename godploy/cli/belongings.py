@@ -35,7 +35,7 @@ def list_secrets(target: Target, as_json: bool) -> None:
         show.as_json(answer)
         return
     rows = [(found["name"], found["version"], show.moment(found["changed_at"])) for found in answer["secrets"]]
-    show.table(("SECRET", "VERSION", "CHANGED"), rows)
+    show.table(("SECRET", "VERSION", "CHANGED"), rows, empty="no secrets yet")
 
 
 @secrets.command("set")
@@ -132,7 +132,7 @@ def list_volumes(target: Target, as_json: bool) -> None:
         (one["name"], one["environment"], one["service"] or "detached", show.moment(one["created_at"]), one["id"])
         for one in found
     ]
-    show.table(("VOLUME", "ENVIRONMENT", "SERVICE", "CREATED", "ID"), rows)
+    show.table(("VOLUME", "ENVIRONMENT", "SERVICE", "CREATED", "ID"), rows, empty="no volumes")
 
 
 @volumes.command("delete")
@@ -185,7 +185,7 @@ def list_hosts(target: Target, as_json: bool) -> None:
         (found["host"], "generated" if found["generated"] else "given" if found["given"] else "claimed")
         for found in answer["hosts"]
     ]
-    show.table(("HOST", "HOW"), rows)
+    show.table(("HOST", "HOW"), rows, empty="no hosts")
 
 
 @hosts.command()

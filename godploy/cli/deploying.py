@@ -74,7 +74,11 @@ def deployments(target: Target, limit: int, as_json: bool) -> None:
         )
         for found in answer["deployments"]
     ]
-    show.table(("NO", "STATE", "KIND", "ENVIRONMENT", "SOURCE", "COMMIT", "WHEN", "TOOK", "RESULT"), rows)
+    show.table(
+        ("NO", "STATE", "KIND", "ENVIRONMENT", "SOURCE", "COMMIT", "WHEN", "TOOK", "RESULT"),
+        rows,
+        empty="nothing was deployed here yet",
+    )
 
 
 @click.command()
@@ -102,7 +106,11 @@ def releases(target: Target, as_json: bool) -> None:
         )
         for found in answer["releases"]
     ]
-    show.table(("RELEASE", "STATE", "ENVIRONMENT", "SOURCE", "COMMIT", "KIND", "MADE", "SERVICES"), rows)
+    show.table(
+        ("RELEASE", "STATE", "ENVIRONMENT", "SOURCE", "COMMIT", "KIND", "MADE", "SERVICES"),
+        rows,
+        empty="no releases yet",
+    )
 
 
 @click.command()
@@ -117,6 +125,8 @@ def cancel(target: Target, number: int, as_json: bool) -> None:
     answer = target.client.post(*target.path("deployments", number, "cancel"))
     if as_json:
         show.as_json(answer)
+    elif answer["state"] == "running":
+        show.line(f"deployment {number} ends as soon as what it does now can be left")
     else:
         show.line(f"deployment {number}: {answer['state']}")
 
@@ -154,7 +164,11 @@ def list_deliveries(target: Target, limit: int, as_json: bool) -> None:
         )
         for found in answer["deliveries"]
     ]
-    show.table(("ID", "WHEN", "REPOSITORY", "BY", "REF", "COMMIT", "VERDICT"), rows)
+    show.table(
+        ("ID", "WHEN", "REPOSITORY", "BY", "REF", "COMMIT", "VERDICT"),
+        rows,
+        empty="nothing was pushed or announced yet",
+    )
 
 
 @deliveries.command()

@@ -67,7 +67,7 @@ def projects(client: Client, as_json: bool) -> None:
         (found["name"], found["organization"]["name"], "linked here" if found["name"] == here else "")
         for found in answer["projects"]
     ]
-    show.table(("PROJECT", "ORGANIZATION", ""), rows)
+    show.table(("PROJECT", "ORGANIZATION", ""), rows, empty="no projects yet")
 
 
 @click.group(cls=Listing)
@@ -100,7 +100,7 @@ def list_repositories(target: Target, as_json: bool) -> None:
         )
         for found in answer["repositories"]
     ]
-    show.table(("REPOSITORY", "BY", "ADDRESS", "MANIFEST", "ENVIRONMENTS"), rows)
+    show.table(("REPOSITORY", "BY", "ADDRESS", "MANIFEST", "ENVIRONMENTS"), rows, empty="no repositories yet")
 
 
 @repositories.command()

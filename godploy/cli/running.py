@@ -58,10 +58,7 @@ def ps(target: Target, as_json: bool) -> None:
         )
         for found in answer["services"]
     ]
-    if rows:
-        show.table(_PS_HEADS, rows)
-    else:
-        show.note("nothing runs here yet")
+    show.table(_PS_HEADS, rows, empty="nothing runs here yet")
 
 
 @click.command()

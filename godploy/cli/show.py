@@ -76,8 +76,12 @@ def state(text: str) -> str:
     return click.style(text, fg=_STATES[text]) if text in _STATES else text
 
 
-def table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Aligned columns; numbers given as int or float stand right. Columns without a single value are left out."""
+def table(heads: Sequence[str], rows: Sequence[Sequence[Any]], *, empty: str) -> None:
+    """Aligned columns; numbers given as int or float stand right. Columns without a single value are left out.
+    Without rows, `empty` says so."""
+    if not rows:
+        note(empty)
+        return
     texts = [[_cell(value) for value in row] for row in rows]
     used = [n for n in range(len(heads)) if any(row[n] for row in texts)]
     right = {n for n in used if all(isinstance(row[n], int | float) or row[n] is None for row in rows)}

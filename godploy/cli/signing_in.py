@@ -129,7 +129,7 @@ def list_tokens(client: Client, as_json: bool) -> None:
         )
         for found in answer["tokens"]
     ]
-    show.table(("ID", "NAME", "CREATED", "EXPIRES", "USED"), rows)
+    show.table(("ID", "NAME", "CREATED", "EXPIRES", "USED"), rows, empty="no tokens")
 
 
 @tokens.command()

@@ -48,5 +48,5 @@ def test_durations(began: str | None, ended: str | None, expected: str) -> None:
 
 
 def test_a_table_is_aligned_and_leaves_empty_columns_out(capsys: pytest.CaptureFixture[str]) -> None:
-    show.table(("NAME", "EMPTY", "COUNT"), [("web", None, 2), ("database", "", 10)])
+    show.table(("NAME", "EMPTY", "COUNT"), [("web", None, 2), ("database", "", 10)], empty="none")
     assert capsys.readouterr().out == "NAME      COUNT\nweb           2\ndatabase     10\n"
