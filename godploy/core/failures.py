@@ -129,8 +129,8 @@ FAILURES: Mapping[str, Failure] = {
         "its last lines are in the log; a service must keep running",
     ),
     "restarted": Failure(
-        "{service} ended and was started again while it was being watched (last exit code {exit_code})",
-        "its last lines are in the log",
+        "{service} ended while it was being watched, after it had been healthy",
+        "its last lines are in the log; a service must keep running",
     ),
     "oom": Failure(
         "{service} was killed, since it used more than its {memory} of memory",

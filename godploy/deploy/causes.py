@@ -53,9 +53,7 @@ def _invalid(job: Job, error: Invalid) -> Failed:
         job.say(problem)
     problems = error.problems or (error.message,)
     if error.code in FAILURES and error.code != "invalid_manifest":
-        others = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        sentence = problems[0].removesuffix(f"; {error.next_step}")
-        failed = Failed(f"{sentence}{others}", next_step=error.next_step, code=error.code)
+        failed = Failed(error.fields["sentence"], next_step=error.next_step, code=error.code)
     else:
         count = f"{len(problems)} error{'s' if len(problems) != 1 else ''}"
         failed = failure("invalid_manifest", count=f"{count}: {problems[0]}")
