@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 import time
 
 from aiohttp import web
@@ -13,7 +12,7 @@ from godploy.api import show
 from godploy.api.call import Call
 from godploy.core import manifest, permissions
 from godploy.errors import Invalid, Unavailable
-from godploy.store import people
+from godploy.store import Connection, people
 
 _ENGINE_PATIENCE = 3.0  # seconds that the engine has to answer
 
@@ -52,7 +51,7 @@ async def create_token(call: Call) -> web.Response:
     name, seconds = call.given["name"], call.given["expires_in"]
     ends = time.time() + seconds if seconds else None
 
-    def create(conn: sqlite3.Connection) -> tuple[str, str]:
+    def create(conn: Connection) -> tuple[str, str]:
         token = people.create_token(conn, call.caller.user.id, name, ends)
         found = people.user_by_token(conn, token)
         assert found is not None

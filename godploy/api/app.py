@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from godploy.api import answers, contract, git_remote, hooks, pages
+from godploy.api import answers, git_remote, hooks, pages
 from godploy.api.call import SERVICES
 from godploy.api.guard import guarded
 from godploy.api.push import PUSHES, Pushes
 from godploy.api.routes import ROUTES
+from godploy.core import schema
 from godploy.deploy.services import Services
 
 BODY_LIMIT = 1024 * 1024  # hooks and git read their own bodies, with their own limits
@@ -26,5 +27,5 @@ def build(services: Services) -> web.Application:
     git_remote.add_routes(app)
     app.router.add_get("/{path:.*}", pages.page)
     app.on_response_prepare.append(answers.add_headers)
-    contract.document()
+    schema.document()  # read here rather than by the first who asks
     return app

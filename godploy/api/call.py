@@ -5,7 +5,6 @@ Also the look-ups that many handlers share. What belongs to an organization that
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -15,7 +14,7 @@ from aiohttp import web
 from godploy.core.model import Environment, Organization, Project, Repository, Stack, User
 from godploy.deploy.services import Services
 from godploy.errors import Conflict, NotFound
-from godploy.store import people, projects, repositories, stacks
+from godploy.store import Connection, people, projects, repositories, stacks
 
 T = TypeVar("T")
 
@@ -62,10 +61,10 @@ class Call:
         assert self._organization is not None, "the route concerns no organization"
         return self._organization
 
-    async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    async def read(self, work: Callable[[Connection], T]) -> T:
         return await self.services.store.read(work)
 
-    async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    async def write(self, work: Callable[[Connection], T]) -> T:
         return await self.services.store.write(work)
 
     async def environment(self) -> Environment:
@@ -94,7 +93,7 @@ class Call:
 Handler = Callable[[Call], Awaitable[web.StreamResponse]]
 
 
-def organization(conn: sqlite3.Connection, user: User, wanted: str | None) -> tuple[Organization, str]:
+def organization(conn: Connection, user: User, wanted: str | None) -> tuple[Organization, str]:
     """(the organization by name or id, or the user's only one, their role in it). Raises NotFound or Conflict."""
     mine = people.organizations(conn, user.id)
     found = [(place, role) for place, role in mine if wanted is None or wanted in (place.id, place.name)]
@@ -106,7 +105,7 @@ def organization(conn: sqlite3.Connection, user: User, wanted: str | None) -> tu
     return found[0]
 
 
-def project(conn: sqlite3.Connection, user: User, wanted: str) -> tuple[Project, str]:
+def project(conn: Connection, user: User, wanted: str) -> tuple[Project, str]:
     """(the project by name or id among those of the user's organizations, their role there).
 
     Raises NotFound, or Conflict where several organizations have one of that name.
@@ -124,7 +123,7 @@ def project(conn: sqlite3.Connection, user: User, wanted: str) -> tuple[Project,
     return found[0], role or ""
 
 
-def any_project(conn: sqlite3.Connection, user: User, wanted: str) -> Project:
+def any_project(conn: Connection, user: User, wanted: str) -> Project:
     """For a server administrator: one of their own by name or id, or anybody's by its id. Raises NotFound."""
     try:
         return project(conn, user, wanted)[0]
@@ -132,7 +131,7 @@ def any_project(conn: sqlite3.Connection, user: User, wanted: str) -> Project:
         return projects.get(conn, wanted)
 
 
-def environment(conn: sqlite3.Connection, project: Project, name: str) -> Environment:
+def environment(conn: Connection, project: Project, name: str) -> Environment:
     found = projects.environment_by_name(conn, project.id, name)
     if found is None:
         known = ", ".join(each.name for each in projects.environments(conn, project.id))
@@ -143,7 +142,7 @@ def environment(conn: sqlite3.Connection, project: Project, name: str) -> Enviro
     return found
 
 
-def repository(conn: sqlite3.Connection, project: Project, wanted: str) -> Repository:
+def repository(conn: Connection, project: Project, wanted: str) -> Repository:
     """By name or id."""
     for found in repositories.of_project(conn, project.id):
         if wanted in (found.name, found.id):
@@ -151,11 +150,11 @@ def repository(conn: sqlite3.Connection, project: Project, wanted: str) -> Repos
     raise NotFound(f'{project.name} has no repository "{wanted}"', next_step="see: godploy repositories")
 
 
-def source_name(conn: sqlite3.Connection, stack: Stack) -> str:
+def source_name(conn: Connection, stack: Stack) -> str:
     return repositories.get(conn, stack.repository).name if stack.repository else DASHBOARD
 
 
-def stack(conn: sqlite3.Connection, project: Project, environment_name: str, source: str | None) -> Stack:
+def stack(conn: Connection, project: Project, environment_name: str, source: str | None) -> Stack:
     """What a source makes in an environment. Raises NotFound, or Conflict naming the choices."""
     place = environment(conn, project, environment_name)
     there = {source_name(conn, each): each for each in stacks.of_environment(conn, place.id)}

@@ -87,7 +87,7 @@ class Operation:
             else:
                 values[parameter.name] = parameter.schema.get("default")
         if problems:
-            raise Invalid(problems[0], problems)
+            raise _wrong(problems)
         return values
 
     def read_body(self, raw: bytes) -> dict[str, Any]:
@@ -102,7 +102,7 @@ class Operation:
             tree = parse(raw)
         problems = complaints(self.body, tree)
         if problems:
-            raise Invalid(problems[0], problems)
+            raise _wrong(problems)
         properties = _resolved(self.body)["properties"]
         defaults = {key: _resolved(value).get("default") for key, value in properties.items()}
         return {**defaults, **tree}
@@ -110,6 +110,12 @@ class Operation:
     @cached_property
     def _of_query(self) -> frozenset[str]:
         return frozenset(parameter.name for parameter in self.parameters if parameter.place == "query")
+
+
+def _wrong(problems: list[str]) -> Invalid:
+    if len(problems) == 1:
+        return Invalid(problems[0])
+    return Invalid(f"the request has {len(problems)} mistakes", problems)
 
 
 @cache

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections.abc import AsyncGenerator
 
 from aiohttp import web
@@ -13,7 +12,7 @@ from godploy.api.call import Call
 from godploy.core.model import Deployment
 from godploy.deploy import acts, follow
 from godploy.drivers.logbook import Line
-from godploy.store import deployments, releases, stacks
+from godploy.store import Connection, deployments, releases, stacks
 
 _LINES_AT_ONCE = 10_000
 
@@ -21,7 +20,7 @@ _LINES_AT_ONCE = 10_000
 async def list_deployments(call: Call) -> web.Response:
     place, limit = await call.maybe_environment(), call.given["limit"]
 
-    def read(conn: sqlite3.Connection) -> list[show.Json]:
+    def read(conn: Connection) -> list[show.Json]:
         of = stacks.of_environment(conn, place.id) if place else []
         found = [each for one in of for each in deployments.of_project(conn, call.project.id, one.id, limit)]
         if place is None:
@@ -74,7 +73,7 @@ async def _answer(call: Call, found: Deployment, status: int = 200) -> web.Respo
 async def list_releases(call: Call) -> web.Response:
     place = await call.maybe_environment()
 
-    def read(conn: sqlite3.Connection) -> list[show.Json]:
+    def read(conn: Connection) -> list[show.Json]:
         found = []
         for of in stacks.of_project(conn, call.project.id):
             environment = names[of.environment]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sqlite3
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -28,7 +27,7 @@ from godploy.deploy.services import Services
 from godploy.drivers import process
 from godploy.drivers.process import Process
 from godploy.errors import Conflict, GodployError, Invalid, NotFound, TooLarge
-from godploy.store import people, projects, repositories
+from godploy.store import Connection, people, projects, repositories
 
 logger = logging.getLogger(__name__)
 
@@ -91,7 +90,7 @@ async def _exchange(request: web.Request, service: str) -> _Exchange:
 
 
 async def _project(services: Services, caller: Caller, path: Mapping[str, str]) -> tuple[Project, str]:
-    def find(conn: sqlite3.Connection) -> tuple[Project, str]:
+    def find(conn: Connection) -> tuple[Project, str]:
         for place, role in people.organizations(conn, caller.user.id):
             if path["organization"] in (place.name, place.id):
                 found = projects.by_name(conn, place.id, path["project"])

@@ -7,7 +7,6 @@ not the one that the contract names, cannot start. Only "" needs no token, and i
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +19,7 @@ from godploy.core import permissions
 from godploy.core.model import Organization, Project
 from godploy.deploy.services import Services
 from godploy.errors import Forbidden, TooLarge, Unauthorized, Unavailable
-from godploy.store import people, projects
+from godploy.store import Connection, people, projects
 
 OPEN = ""
 
@@ -105,7 +104,7 @@ class _Scope:
     organization: Organization | None = None
 
 
-def _scope(conn: sqlite3.Connection, caller: Caller, permission: str, given: Mapping[str, Any]) -> _Scope:
+def _scope(conn: Connection, caller: Caller, permission: str, given: Mapping[str, Any]) -> _Scope:
     """The project or organization that the call concerns. Raises NotFound, and Forbidden only for what one sees."""
     administrator = caller.user.administrator
     if "project" in given:

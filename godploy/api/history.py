@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
-
 from aiohttp import web
 
 from godploy.api import show
@@ -11,7 +9,7 @@ from godploy.api.call import Call
 from godploy.core.model import Delivery
 from godploy.deploy import acts
 from godploy.errors import NotFound
-from godploy.store import deliveries, events, repositories
+from godploy.store import Connection, deliveries, events, repositories
 
 
 async def list_events(call: Call) -> web.Response:
@@ -21,7 +19,7 @@ async def list_events(call: Call) -> web.Response:
 
 
 async def list_deliveries(call: Call) -> web.Response:
-    def read(conn: sqlite3.Connection) -> list[show.Json]:
+    def read(conn: Connection) -> list[show.Json]:
         found = deliveries.of_project(conn, call.project.id, call.given["limit"])
         return [show.delivery(conn, each) for each in found]
 
@@ -29,7 +27,7 @@ async def list_deliveries(call: Call) -> web.Response:
 
 
 async def replay_delivery(call: Call) -> web.Response:
-    def find(conn: sqlite3.Connection) -> Delivery:
+    def find(conn: Connection) -> Delivery:
         found = deliveries.get(conn, call.given["delivery"])
         if repositories.get(conn, found.repository).project != call.project.id:
             raise NotFound("there is no such delivery")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
-
 from aiohttp import web
 
 from godploy.api import show
@@ -12,7 +10,7 @@ from godploy.core import naming
 from godploy.core.model import Volume
 from godploy.deploy import acts
 from godploy.errors import Conflict, Invalid, NotFound
-from godploy.store import projects, secrets, volumes
+from godploy.store import Connection, projects, secrets, volumes
 
 
 async def list_secrets(call: Call) -> web.Response:
@@ -44,7 +42,7 @@ async def remove_secret(call: Call) -> web.Response:
 
 
 async def list_volumes(call: Call) -> web.Response:
-    def read(conn: sqlite3.Connection) -> list[show.Json]:
+    def read(conn: Connection) -> list[show.Json]:
         return [show.volume(conn, each) for each in volumes.of_project(conn, call.project.id)]
 
     return web.json_response({"volumes": await call.read(read)})
@@ -62,7 +60,7 @@ async def delete_volume(call: Call) -> web.Response:
     return web.Response(status=204)
 
 
-def _volume(conn: sqlite3.Connection, call: Call) -> Volume:
+def _volume(conn: Connection, call: Call) -> Volume:
     for found in volumes.of_project(conn, call.project.id):
         if found.id == call.given["volume"]:
             return found
@@ -81,7 +79,7 @@ async def give_host(call: Call) -> web.Response:
     if host == call.services.settings.host:
         raise Conflict(f"{host} is the dashboard's own host")
 
-    def give(conn: sqlite3.Connection) -> projects.Host:
+    def give(conn: Connection) -> projects.Host:
         projects.give_host(conn, host, call.project.id)
         return next(each for each in projects.hosts(conn, call.project.id) if each.host == host)
 

@@ -50,8 +50,21 @@ def _public(response: web.Response) -> web.Response:
 async def page(request: web.Request) -> web.Response:
     """Whatever else a browser asks for; what a program asks for is not here."""
     if request.path.startswith(("/api/", "/hooks/", "/git/", "/schemas/")):
+        methods = await _answered_methods(request)
+        if methods:
+            raise web.HTTPMethodNotAllowed(request.method, methods)
         raise NotFound("there is nothing here", next_step="see /api/v1/openapi.json")
     url = request.app[SERVICES].settings.url
     shown = ("godploy logs NUMBER",) if request.path.startswith("/deployments/") else ("godploy projects",)
     commands = "\n".join((f"godploy login {url}", *shown, "godploy deployments"))
     return web.Response(text=_PAGE.format(version=__version__, commands=escape(commands)), content_type="text/html")
+
+
+async def _answered_methods(request: web.Request) -> set[str]:
+    """The methods that the path is answered for by another route than this page's, which takes any path."""
+    allowed: set[str] = set()
+    for resource in request.app.router.resources():
+        _, methods = await resource.resolve(request)
+        if resource is not request.match_info.route.resource:
+            allowed |= methods
+    return allowed

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
-
 from aiohttp import web
 
 from godploy.api import show
@@ -12,19 +10,19 @@ from godploy.core import describe
 from godploy.core.model import Deployment, Repository
 from godploy.deploy import acts
 from godploy.errors import Conflict
-from godploy.store import projects, repositories
+from godploy.store import Connection, projects, repositories
 from godploy.store.repositories import Revision
 
 
 async def list_projects(call: Call) -> web.Response:
-    def read(conn: sqlite3.Connection) -> list[show.Json]:
+    def read(conn: Connection) -> list[show.Json]:
         return [show.project(conn, found) for found in projects.of_user(conn, call.caller.user.id)]
 
     return web.json_response({"projects": await call.read(read)})
 
 
 async def create_project(call: Call) -> web.Response:
-    def create(conn: sqlite3.Connection) -> show.Json:
+    def create(conn: Connection) -> show.Json:
         return show.project(conn, projects.create(conn, call.organization.id, call.given["name"]))
 
     return web.json_response(await call.write(create), status=201)
@@ -36,7 +34,7 @@ async def get_project(call: Call) -> web.Response:
 
 
 async def list_repositories(call: Call) -> web.Response:
-    def read(conn: sqlite3.Connection) -> list[show.Json]:
+    def read(conn: Connection) -> list[show.Json]:
         found = repositories.of_project(conn, call.project.id)
         return [show.repository(conn, call.services.settings, each) for each in found]
 
@@ -44,9 +42,12 @@ async def list_repositories(call: Call) -> web.Response:
 
 
 async def create_repository(call: Call) -> web.Response:
+    given = call.given
     made, secret = await acts.create_repository(
-        call.services, call.project, call.given["name"], call.given["url"], call.given["manifest_path"]
+        call.services, call.project, given["name"], given["url"], given["manifest_path"], given["status_url"]
     )
+    if secret is None and made.status_url is not None:  # pushed to us, but somebody is told, which is signed
+        secret = await acts.rotate_hook_secret(call.services, made)
     return web.json_response({**await _shown(call, made), "hook_secret": secret}, status=201)
 
 
@@ -56,7 +57,7 @@ async def get_repository(call: Call) -> web.Response:
 
 async def rotate_hook_secret(call: Call) -> web.Response:
     found = await call.repository()
-    if found.url is None:
+    if found.url is None and found.status_url is None:
         raise Conflict(f"{found.name} is pushed to Godploy itself, so it has no hook", next_step="push to its git_url")
     secret = await acts.rotate_hook_secret(call.services, found)
     return web.json_response({**await _shown(call, found), "hook_secret": secret}, status=201)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections.abc import AsyncGenerator
 
 from aiohttp import web
@@ -14,7 +13,7 @@ from godploy.core.model import Environment, Workload
 from godploy.deploy import acts, status
 from godploy.errors import NotFound
 from godploy.runtimes.protocol import Ref
-from godploy.store import releases, stacks
+from godploy.store import Connection, releases, stacks
 
 _OUTPUT_HELD = 10_000  # lines of a command that its reader has not taken yet
 
@@ -56,7 +55,7 @@ async def service_logs(call: Call) -> web.StreamResponse:
 async def _running(call: Call, place: Environment, name: str) -> Workload:
     """The workload of a service in its stack's current release. Raises NotFound."""
 
-    def read(conn: sqlite3.Connection) -> Workload:
+    def read(conn: Connection) -> Workload:
         held = stacks.services(conn, place.id).get(name)
         release = releases.current(conn, stacks.get(conn, held.stack)) if held else None
         for service in release.services if release else ():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,7 +10,7 @@ from godploy.core.model import Delivery, Deployment, Event, Organization, Projec
 from godploy.core.template import Template
 from godploy.deploy.status import ServiceStatus
 from godploy.settings import Settings
-from godploy.store import deployments, projects, releases, repositories, stacks
+from godploy.store import Connection, deployments, projects, releases, repositories, stacks
 
 Json = dict[str, Any]
 
@@ -29,12 +28,12 @@ def organization(found: Organization) -> Json:
     return {"id": found.id, "name": found.name}
 
 
-def project(conn: sqlite3.Connection, found: Project) -> Json:
+def project(conn: Connection, found: Project) -> Json:
     place = projects.organization(conn, found.organization)
     return {"id": found.id, "name": found.name, "organization": organization(place)}
 
 
-def project_details(conn: sqlite3.Connection, settings: Settings, found: Project) -> Json:
+def project_details(conn: Connection, settings: Settings, found: Project) -> Json:
     environments = projects.environments(conn, found.id)
     held = [service for place in environments for service in stacks.services(conn, place.id).values()]
     names = {place.id: place.name for place in environments}
@@ -56,7 +55,7 @@ def project_details(conn: sqlite3.Connection, settings: Settings, found: Project
     }
 
 
-def stack(conn: sqlite3.Connection, found: Stack, environment: str) -> Json:
+def stack(conn: Connection, found: Stack, environment: str) -> Json:
     current = releases.current(conn, found)
     return {
         "id": found.id,
@@ -69,7 +68,7 @@ def stack(conn: sqlite3.Connection, found: Stack, environment: str) -> Json:
     }
 
 
-def repository(conn: sqlite3.Connection, settings: Settings, found: Repository) -> Json:
+def repository(conn: Connection, settings: Settings, found: Repository) -> Json:
     own = found.url is None
     return {
         "id": found.id,
@@ -80,17 +79,18 @@ def repository(conn: sqlite3.Connection, settings: Settings, found: Repository) 
         "default_branch": found.default_branch,
         "git_url": git_url(conn, settings, found) if own else None,
         "hook_url": None if own else f"{settings.url}/hooks/generic/{found.hook_id}",
+        "status_url": found.status_url,
         "environments": {name: {"branch": feed.branch, "tag": feed.tag} for name, feed in found.mapping.items()},
     }
 
 
-def git_url(conn: sqlite3.Connection, settings: Settings, found: Repository) -> str:
+def git_url(conn: Connection, settings: Settings, found: Repository) -> str:
     place = projects.get(conn, found.project)
     owner = projects.organization(conn, place.organization)
     return f"{settings.url}/git/{owner.name}/{place.name}/{found.name}.git"
 
 
-def deployment(conn: sqlite3.Connection, settings: Settings, found: Deployment) -> Json:
+def deployment(conn: Connection, settings: Settings, found: Deployment) -> Json:
     of = stacks.get(conn, found.stack)
     environment = projects.environment(conn, of.environment)
     made = releases.of_deployment(conn, found.id)
@@ -123,7 +123,7 @@ def deployment(conn: sqlite3.Connection, settings: Settings, found: Deployment) 
     }
 
 
-def release(conn: sqlite3.Connection, found: Release, environment: str, of: Stack) -> Json:
+def release(conn: Connection, found: Release, environment: str, of: Stack) -> Json:
     return {
         "id": found.id,
         "number": found.number,
@@ -166,7 +166,7 @@ def service(found: ServiceStatus) -> Json:
     }
 
 
-def volume(conn: sqlite3.Connection, found: Volume) -> Json:
+def volume(conn: Connection, found: Volume) -> Json:
     return {
         "id": found.id,
         "name": found.name,
@@ -193,7 +193,7 @@ def event(found: Event, environments: dict[str, str]) -> Json:
     }
 
 
-def delivery(conn: sqlite3.Connection, found: Delivery) -> Json:
+def delivery(conn: Connection, found: Delivery) -> Json:
     return {
         "id": found.id,
         "repository": repositories.get(conn, found.repository).name,
