@@ -49,7 +49,7 @@ class Instance:
         self.name = f"t{uuid.uuid4().hex[:10]}"
         self.folder, self.data = folder, folder / "data"
         self.data.mkdir(parents=True)
-        self.port, self.http, https, api = _free_ports(4)
+        self.port, self.http, https, api, self.git_port = free_ports(5)
         self.organization = ""
         self._serve = serve
         self._environment = {
@@ -58,8 +58,9 @@ class Instance:
             "GODPLOY_HTTP_PORT": str(self.http),
             "GODPLOY_HTTPS_PORT": str(https),
             "GODPLOY_TRAEFIK_API_PORT": str(api),
-            "GODPLOY_POOL": _free_pool(self.engine),
+            "GODPLOY_POOL": free_pool(),
             "GODPLOY_URL": f"https://localhost:{https}",
+            "GODPLOY_PRIVATE_BASES": f"git://127.0.0.1:{self.git_port}",  # for a git daemon of the test's
         }
         self._token = ""
         self.process: subprocess.Popen[bytes] | None = None
@@ -125,16 +126,8 @@ class Instance:
         return json.loads(raw) if raw else None
 
     def ask(self, host: str, path: str = "/") -> Reply:
-        """What a client gets from Traefik; status 0 where it gets nothing."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.http, timeout=10)
-        try:
-            connection.request("GET", path, headers={"Host": host})
-            answer = connection.getresponse()
-            return Reply(answer.status, answer.read().decode(errors="replace"), answer.getheader("X-Godploy-Release"))
-        except (OSError, http.client.HTTPException):
-            return Reply(0, "", None)
-        finally:
-            connection.close()
+        """What a client gets from Traefik."""
+        return reply("127.0.0.1", self.http, host, path)
 
     def checkout(self, project: str, name: str, files: Mapping[str, str]) -> Checkout:
         """A new project, and a repository of these files that is pushed to it."""
@@ -204,6 +197,9 @@ class Checkout:
             (self.folder / name).write_text(text)
         self.git("add", ".")
         self.git("commit", "-q", "--allow-empty", "-m", "A change")
+        return self.head()
+
+    def head(self) -> str:
         return self.git("rev-parse", "HEAD").strip()
 
     def push(self) -> str:
@@ -236,7 +232,20 @@ def instance(folder: Path, **options: Any) -> Iterator[Instance]:
         made.remove()
 
 
-def _free_ports(count: int) -> list[int]:
+def reply(address: str, port: int, host: str, path: str) -> Reply:
+    """What a client gets there; status 0 where it gets nothing."""
+    connection = http.client.HTTPConnection(address, port, timeout=10)
+    try:
+        connection.request("GET", path, headers={"Host": host})
+        answer = connection.getresponse()
+        return Reply(answer.status, answer.read().decode(errors="replace"), answer.getheader("X-Godploy-Release"))
+    except (OSError, http.client.HTTPException):
+        return Reply(0, "", None)
+    finally:
+        connection.close()
+
+
+def free_ports(count: int) -> list[int]:
     sockets = [socket.socket() for _ in range(count)]
     try:
         for each in sockets:
@@ -247,9 +256,11 @@ def _free_ports(count: int) -> list[int]:
             each.close()
 
 
-def _free_pool(engine: docker.DockerClient) -> str:
+def free_pool() -> str:
     """A private /20 that no network of the engine has a part of."""
+    engine = docker.from_env(timeout=60)
     configs = [config for network in engine.networks.list() for config in network.attrs["IPAM"]["Config"] or ()]
+    engine.close()
     taken = [ipaddress.ip_network(config["Subnet"]) for config in configs if "Subnet" in config]
     while True:
         pool = ipaddress.ip_network(f"10.{random.randint(220, 249)}.{16 * random.randint(0, 15)}.0/20")
