@@ -98,7 +98,7 @@ async def _consider(services: Services, repository: Repository, delivery: Delive
     branch = ref.removeprefix(_HEADS_BRANCH)
     try:
         heads = await _heads(services, repository)
-    except GitError as error:
+    except (GitError, Invalid) as error:  # Invalid: its address is not allowed any more
         return _unreachable(repository, branch, commit, error)
     default = repository.default_branch or heads.default or branch
     head = heads.branches.get(branch)
@@ -136,7 +136,7 @@ async def _heads(services: Services, repository: Repository) -> Heads:
     return await services.git.heads(repository.id, repository.url)
 
 
-def _unreachable(repository: Repository, branch: str, commit: Any, error: GitError) -> _Verdict:
+def _unreachable(repository: Repository, branch: str, commit: Any, error: Exception) -> _Verdict:
     """The deployment tells it where people look: it fails at its fetch, with the reason."""
     fed = fed_environments(repository.mapping or {"production": Feed()}, branch, repository.default_branch or branch)
     return _Verdict(f"the repository could not be asked for {branch}: {error}", fed, branch, commit)
@@ -194,7 +194,7 @@ def _record(
         return
     if not verdict.branch.startswith(_HEADS_TAG):
         repositories.consider(conn, repository.id, verdict.branch, verdict.commit)
-        _supersede_older(conn, delivery, verdict)
+    _supersede_older(conn, repository, delivery, verdict)
     for name in verdict.environments:
         environment = projects.ensure_environment(conn, repository.project, name, services.settings.pool, avoid)
         stack = stacks.ensure(conn, environment.id, repository.id)
@@ -212,12 +212,23 @@ def _record(
         )
 
 
-def _supersede_older(conn: Connection, delivery: Delivery, verdict: _Verdict) -> None:
-    """Older pushes of the branch that nobody has decided yet are decided by this one."""
+def _supersede_older(conn: Connection, repository: Repository, delivery: Delivery, verdict: _Verdict) -> None:
+    """Older pushes that nobody has decided yet, and that could only do what this one does, are decided by it."""
     for other in deliveries.received(conn):
-        same = other.repository == delivery.repository and other.body.get("ref") == delivery.body.get("ref")
-        if same and other.received_at <= delivery.received_at and other.body.get("event") != "ping":
+        older = other.repository == delivery.repository and other.received_at <= delivery.received_at
+        if older and other.body.get("event") != "ping" and _does_the_same(repository, other, delivery, verdict):
             deliveries.decide(conn, other.id, f"superseded by {(verdict.commit or '')[:7]} (delivery {delivery.id})")
+
+
+def _does_the_same(repository: Repository, other: Delivery, delivery: Delivery, verdict: _Verdict) -> bool:
+    """A push of the same branch or tag, or of another tag that feeds no more than this one: the newest tag counts."""
+    ref, others_ref = (str(each.body.get("ref", "")) for each in (delivery, other))
+    if ref == others_ref:
+        return True
+    if not ref.startswith(_HEADS_TAG) or not others_ref.startswith(_HEADS_TAG):
+        return False
+    fed = _tag(repository, others_ref.removeprefix(_HEADS_TAG), other.body.get("commit")).environments
+    return bool(fed) and set(fed) <= set(verdict.environments)
 
 
 def _detach_others(conn: Connection, repository: Repository, mapping: Mapping[str, Feed]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import re
 import subprocess
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
@@ -11,15 +12,15 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from godploy import bootstrap
-from godploy.core.model import Deployment, Project, Repository, Stack, State, WorkloadState
+from godploy.core.model import Delivery, Deployment, Project, Repository, Stack, State, WorkloadState
 from godploy.core.naming import new_id
-from godploy.deploy import acts, intake
+from godploy.deploy import acts, follow, intake
 from godploy.deploy.services import Services
 from godploy.drivers.probe import Answer
 from godploy.runtimes.fake.runtime import Fake
 from godploy.runtimes.fake.world import World
 from godploy.settings import Settings
-from godploy.store import Store, deployments, people, projects, releases, repositories, stacks
+from godploy.store import Store, deliveries, deployments, people, projects, releases, repositories, stacks
 from godploy.store.addresses import AddressBook
 
 T = TypeVar("T")
@@ -198,6 +199,43 @@ class Godploy:
                 return False
         return True
 
+    async def until(self, condition: Callable[[], Any], within: float = 20.0) -> None:
+        """Until the condition (a function, or a coroutine function) holds."""
+        async with asyncio.timeout(within):
+            while True:
+                holds = condition()
+                if await holds if inspect.isawaitable(holds) else holds:
+                    return
+                await asyncio.sleep(0.002)
+
+    async def ended(self, deployment: Deployment) -> Deployment:
+        """The deployment with its final state, its log written."""
+        async with asyncio.timeout(20):
+            found = await follow.ended(self.services, deployment.id)
+            while not any(line.end for line in await self.services.logbook.read(found.id)) and found.started_at:
+                await asyncio.sleep(0.002)
+        return found
+
+    async def decided(self, delivery: Delivery) -> str:
+        """The delivery's verdict."""
+        async with asyncio.timeout(20):
+            while (found := await self.read(deliveries.get, delivery.id)).verdict is None:
+                await asyncio.sleep(0.002)
+        return found.verdict
+
+    async def read(self, function: Callable[..., T], *arguments: Any) -> T:
+        """A function of the store."""
+        return await self.services.store.read(lambda conn: function(conn, *arguments))
+
+    async def log(self, deployment: Deployment) -> str:
+        """The text of a deployment's log."""
+        return "\n".join(line.text for line in await self.services.logbook.read(deployment.id))
+
+    async def told(self, kind: str) -> list[str]:
+        """The messages of every event of a kind, oldest first."""
+        query = "SELECT message FROM event WHERE kind = ? ORDER BY id"
+        return await self.read(lambda conn: [row["message"] for row in conn.execute(query, (kind,))])
+
     async def deployments(self) -> list[Deployment]:
         """Newest first."""
         query = "SELECT project.id FROM project"
@@ -230,8 +268,22 @@ def _counted(world: World) -> dict[str, int]:
     return counted
 
 
-def settings(data: Path) -> Settings:
-    return Settings(data=data, poll_interval=3600.0)
+class Hold:
+    """Holds the first runtime call of a moment ("before build") until it is released; `reached` tells that it came."""
+
+    def __init__(self, world: World, moment: str) -> None:
+        self.reached, self._released = asyncio.Event(), asyncio.Event()
+        self._moment, self._others = moment, world.on_call
+        world.on_call = self._on_call
+
+    def _on_call(self, moment: str) -> Any:
+        if moment == self._moment and not self.reached.is_set():
+            self.reached.set()
+            return self._released.wait()
+        return self._others(moment)
+
+    def release(self) -> None:
+        self._released.set()
 
 
 @asynccontextmanager
