@@ -56,7 +56,7 @@ confirm() {
 }
 
 remove_objects() {
-  local kind ids
+  local kind ids id
   if ! engine_answers; then
     note "no Docker engine answers, so containers, networks, volumes and images of ours stay where they are, if there are any"
     return
@@ -67,13 +67,18 @@ remove_objects() {
     step "removing ${#ids[@]} ${kind}s"
     case $kind in
       container) docker container rm -f -v "${ids[@]}" >/dev/null ;;
-      image) docker image rm -f "${ids[@]}" >/dev/null ;;
+      image) for id in "${ids[@]}"; do remove_image "$id"; done ;;
       *) docker "$kind" rm "${ids[@]}" >/dev/null ;;
     esac
   done
-  recorded image | while read -r image; do
-    docker image rm "$image" >/dev/null 2>&1 || note "the image $image stays: something else uses it"
-  done
+  recorded image | while read -r id; do remove_image "$id"; done
+}
+
+# remove_image IMAGE   unless somebody's container is made from it, such as another installation's Traefik.
+remove_image() {
+  if [ -n "$(docker container ls -aq --filter "ancestor=$1")" ] || ! docker image rm -f "$1" >/dev/null 2>&1; then
+    note "the image $(docker image inspect -f '{{or (index .RepoTags 0) .Id}}' "$1" 2>/dev/null || echo "$1") stays: something else uses it"
+  fi
 }
 
 remove_files() {
@@ -88,6 +93,10 @@ remove_files() {
     systemctl daemon-reload
   fi
   recorded demo | while read -r place; do rm -rf -- "$place"; done
+  # Made on the way; whatever somebody else has put there since is theirs.
+  recorded if-empty | while read -r place; do
+    if [ -d "$place" ]; then rmdir --ignore-fail-on-non-empty "$place"; elif [ ! -s "$place" ]; then rm -f -- "$place"; fi
+  done
   [ "$(readlink "$link")" != "$app/current/bin/godploy" ] || rm -f "$link"
 }
 

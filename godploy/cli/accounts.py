@@ -81,8 +81,18 @@ class Accounts:
         return self._directory / "certificates" / f"{name}.pem"
 
     def _save(self) -> None:
+        if not self._servers:
+            self._leave_nothing()
+            return
         tree = {"default": self.default, "servers": self._servers}
         _write(self._directory / "config.json", json.dumps(tree, indent=2) + "\n")
+
+    def _leave_nothing(self) -> None:
+        """With the last server goes what was made here; what others put beside it stays."""
+        (self._directory / "config.json").unlink(missing_ok=True)
+        for folder in (self._directory / "certificates", self._directory):
+            with suppress(OSError):
+                folder.rmdir()
 
 
 def place(environment: Mapping[str, str] | None = None) -> Path:

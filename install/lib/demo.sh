@@ -25,7 +25,7 @@ EOF
 }
 
 sign_in() {
-  local owner
+  local owner place
   fingerprint=$(certificate_fingerprint) || fail "Traefik does not answer on port $https_port" "Its log: docker logs godploy-traefik-$instance"
   if as_person "$link" projects --json >/dev/null 2>&1; then
     step "$person is signed in already"
@@ -39,6 +39,7 @@ sign_in() {
     record owner "$owner"
   fi
   token=$(on_console user token --email "$owner" --name "installer $(date +%F)" --json | read_json 'it["token"]')
+  for place in "$home/.gitconfig" "$home/.config"; do [ -e "$place" ] || record if-empty "$place"; done
   as_person "$link" login "$url" --token-stdin --fingerprint "$fingerprint" <<<"$token"
   record signed-in "$url"
   # The link outlives the directory of this version, which an upgrade takes away.

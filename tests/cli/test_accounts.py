@@ -33,6 +33,20 @@ def test_the_last_login_is_the_default_until_it_is_forgotten() -> None:
     assert not known.certificate_file("https://b.example").exists()
 
 
+def test_nothing_is_left_of_the_last_one_that_is_forgotten(home: Path) -> None:
+    Accounts.load().remember(Account("https://a.example", "1", "-----PEM-----"))
+    Accounts.load().forget("https://a.example")
+    assert not (home / ".config/godploy").exists()
+    assert Accounts.load().urls == []
+
+
+def test_what_somebody_else_put_there_stays(home: Path) -> None:
+    Accounts.load().remember(Account("https://a.example", "1"))
+    (home / ".config/godploy/mine").write_text("mine")
+    Accounts.load().forget("https://a.example")
+    assert [path.name for path in (home / ".config/godploy").iterdir()] == ["mine"]
+
+
 def test_xdg_decides_the_place(tmp_path: Path) -> None:
     assert accounts.place({"XDG_CONFIG_HOME": "/x", "HOME": "/h"}) == Path("/x/godploy")
     assert accounts.place({"XDG_CONFIG_HOME": "relative", "HOME": "/h"}) == Path("/h/.config/godploy")

@@ -17,9 +17,10 @@ import pytest
 CHECKOUT = Path(__file__).parents[2]
 MACHINE = CHECKOUT / "tests" / "install" / "machine"
 
-# What apt and the engine keep for themselves stays after an uninstallation, and says nothing about us.
+# What packages bring along stays after an uninstallation, and says nothing about us.
 LOOK_AT_FILES = (
-    "find /opt /root /home /srv /usr/local /var/lib/godploy* /etc/systemd -not -path '/root/godploy*' | sort"
+    "find /opt /root /home /srv /usr/local /var/lib/godploy* /etc/systemd -not -path '/root/godploy*'"
+    " | grep -Ev 'wants/(docker|containerd)|usr/local/lib/python3' | sort"
 )
 
 INSTALL_DEMO = "bash install/install.sh --demo"
@@ -132,11 +133,16 @@ def test_beside_another_installation(engine: docker.DockerClient, instance: str,
         again = run([CHECKOUT / "install/install.sh", "--demo", "--prefix", prefix])
         assert again.returncode == 0, again.stdout
         assert address_in(again.stdout) == address_in(done.stdout), "an upgrade keeps its settings"
+        ours: dict[str, str | list[str] | bool] = {"label": f"godploy.instance={instance}"}
+        shared = engine.images.list(filters=ours)[0]
+        foreign = engine.containers.create(shared.id, name=f"{instance}-foreign", labels={"godploy.instance": ""})
     finally:
         removed = run([CHECKOUT / "install/uninstall.sh", "--yes", "--prefix", prefix])
     assert removed.returncode == 0, removed.stdout
-    assert not prefix.exists()
-    ours: dict[str, str | list[str] | bool] = {"label": f"godploy.instance={instance}"}
+    assert not prefix.exists(), sorted(prefix.rglob("*"))
+    assert f"the image {shared.tags[0]} stays" in removed.stdout
+    foreign.remove()
+    shared.remove()
     assert engine.containers.list(all=True, filters=ours) == []
     assert engine.networks.list(filters=ours) == []
     assert engine.volumes.list(filters=ours) == []
