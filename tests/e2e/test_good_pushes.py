@@ -1,0 +1,27 @@
+"""Good pushes under constant load: each is live, and nobody notices it."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.e2e.load import KEEP_ALIVE, SLOW_POST, STREAM, Load
+from tests.e2e.person import App
+
+pytestmark = pytest.mark.engine
+
+PUSHES = 5
+FORCED = 3
+
+
+def test_five_pushes_lose_no_request(shop: App) -> None:
+    with Load(shop.server.http, shop.host) as load:
+        for number in range(1, PUSHES + 1):
+            shop.commit(amend=number == FORCED)
+            seen = shop.push("--force", "godploy", "main") if number == FORCED else shop.push()
+            assert "succeeded: live in" in seen
+            assert f"remote: http://{shop.host}:{shop.server.http}/" in [line.rstrip() for line in seen.splitlines()]
+            assert shop.ask().text == f"version {shop.version}\n"
+    assert load.tally.failures == []
+    assert load.tally.rate >= 50
+    assert all(load.tally.good[kind] == load.tally.sent[kind] > 0 for kind in (KEEP_ALIVE, SLOW_POST, STREAM))
+    assert len(load.tally.releases) == PUSHES + 1
