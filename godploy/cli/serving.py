@@ -16,7 +16,7 @@ from godploy.cli.target import json_option
 from godploy.errors import Invalid, NotFound
 
 if TYPE_CHECKING:
-    import sqlite3
+    from godploy.store import Connection
 
 T = TypeVar("T")
 
@@ -112,7 +112,7 @@ def _existing(data: Path) -> Path:
     return data
 
 
-def _write(data: Path, work: Callable[[sqlite3.Connection], T]) -> T:
+def _write(data: Path, work: Callable[[Connection], T]) -> T:
     """Does `work` in one transaction, as the user that owns the directory: what root makes there, the server of
     another user could not write to."""
     import asyncio  # `godploy version`, which is here, too, is to start at once
