@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import cast
 
 from aiohttp import web
 
@@ -100,9 +102,10 @@ def _line(line: Line) -> show.Json:
 async def _followed(call: Call, found: Deployment, after: int) -> AsyncGenerator[stream.Event, None]:
     """The lines until the deployment has ended, then how it ended."""
     book = call.services.logbook
-    async for line in _lines_until_end(call, found, after):
-        after = line.number
-        yield "line", _line(line)
+    async with aclosing(_lines_until_end(call, found, after)) as lines:
+        async for line in lines:
+            after = line.number
+            yield "line", _line(line)
     ended = await follow.ended(call.services, found.id)
     for line in await book.read(found.id, after, _LINES_AT_ONCE):  # written since
         yield "line", _line(line)
@@ -111,7 +114,7 @@ async def _followed(call: Call, found: Deployment, after: int) -> AsyncGenerator
 
 async def _lines_until_end(call: Call, found: Deployment, after: int) -> AsyncGenerator[Line, None]:
     """Ends with the log's last line, or with a deployment that has ended without one."""
-    lines = call.services.logbook.follow(found.id, after)
+    lines = cast(AsyncGenerator[Line, None], call.services.logbook.follow(found.id, after))
 
     async def pull() -> Line | None:
         return await anext(lines, None)
@@ -133,3 +136,4 @@ async def _lines_until_end(call: Call, found: Deployment, after: int) -> AsyncGe
         for task in waiting:
             task.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
+        await lines.aclose()

@@ -17,6 +17,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Se
 from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 from aiohttp import web
 
@@ -213,9 +214,11 @@ async def _tell(services: Services, received: Sequence[Delivery], response: web.
 
 
 async def _lines(services: Services, delivery: Delivery) -> AsyncGenerator[str, None]:
-    async for text in follow.delivery(services, delivery.id):
-        for line in text.splitlines() or [""]:
-            yield line
+    said = cast(AsyncGenerator[str, None], follow.delivery(services, delivery.id))
+    async with aclosing(said) as texts:
+        async for text in texts:
+            for line in text.splitlines() or [""]:
+                yield line
 
 
 async def _next(lines: AsyncIterator[str]) -> str | None:

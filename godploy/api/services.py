@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import cast
 
 from aiohttp import web
 
@@ -11,6 +13,7 @@ from godploy.api import show, stream
 from godploy.api.call import Call
 from godploy.core.model import Environment, Workload
 from godploy.deploy import acts, status
+from godploy.drivers.logtext import clean
 from godploy.errors import NotFound
 from godploy.runtimes.protocol import Ref
 from godploy.store import Connection, releases, stacks
@@ -45,8 +48,10 @@ async def service_logs(call: Call) -> web.StreamResponse:
     ref = Ref(workload.id, workload.environment, workload.stack, workload.service)
 
     async def lines() -> AsyncGenerator[stream.Event, None]:
-        async for at, replica, text in call.services.runtime.logs(ref, call.given["follow"], call.given["tail"]):
-            yield "line", {"at": show.time(at), "replica": replica, "text": text}
+        said = call.services.runtime.logs(ref, call.given["follow"], call.given["tail"])
+        async with aclosing(cast(AsyncGenerator[tuple[float, int, str], None], said)) as held:
+            async for at, replica, text in held:
+                yield "line", {"at": show.time(at), "replica": replica, "text": clean(text)}
         yield "end", {}
 
     return await stream.events(call, lines())
@@ -89,7 +94,7 @@ async def _run(call: Call, place: Environment) -> AsyncGenerator[stream.Event, N
     running.add_done_callback(lambda _: output.put_nowait(None))
     try:
         while (line := await output.get()) is not None:
-            yield "line", {"text": line}
+            yield "line", {"text": clean(line)}
         if lost:
             yield "line", {"text": f"… {lost} lines were dropped: they came faster than they were read …"}
         yield "end", {"exit_code": await running}

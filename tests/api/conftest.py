@@ -30,6 +30,7 @@ from godploy.runtimes.fake.runtime import Fake
 from godploy.runtimes.fake.world import World
 from godploy.settings import Settings
 from godploy.store import Store, deployments, people
+from tests.deploy.harness import godploy
 
 URL = "https://deploy.example.com"
 
@@ -135,6 +136,21 @@ class Site:
         }
         path = url.removeprefix(URL)
         return await self.as_(None).ask("POST", path, headers=signed, data=raw)
+
+
+@pytest.fixture
+async def whole(tmp_path: Path) -> AsyncIterator[Site]:
+    """All of Godploy, with its worker, on a runtime and an edge in memory; `web:1` is an image."""
+    world = World()
+    world.add_image("web:1", ports=(8000,))
+    async with godploy(tmp_path / "data", world, listen="127.0.0.1:0", url=URL) as running:
+        services = running.services
+        user = await services.store.write(lambda conn: people.create_owner(conn, "ada@example.com"))
+        token = await services.store.write(lambda conn: people.create_token(conn, user.id, "test"))
+        await services.ready.wait()
+        async with aiohttp.ClientSession() as session, listening(services) as port:
+            yield Site(services, port, session, token, user, world)
+            services.stopping.set()
 
 
 @pytest.fixture
