@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import asyncio
 
-from godploy.core.model import Stage
+from godploy.core.model import Kind, Release, Stage
 from godploy.core.plan import Plan
 from godploy.deploy import building, planning, source, starting, switching
 from godploy.deploy.job import Job
-from godploy.store import releases
+from godploy.errors import Conflict
+from godploy.store import Connection, deployments, releases
 
 _PLAN_WITHIN = 300.0  # seconds for fetch and plan, before the plan says what the deployment may take
 
@@ -39,10 +40,21 @@ async def intend(job: Job) -> tuple[str, Plan]:
     """The manifest's text and the plan: from the commit, or from the release that is to run again."""
     if job.deployment.kind.from_release:
         await job.enter(Stage.PLAN)
-        wanted = job.deployment.from_release or ""
-        target = await job.services.store.read(lambda conn: releases.get(conn, wanted))
+        target = await job.services.store.write(lambda conn: _target(job, conn))
         return target.manifest, await planning.from_release(job, target)
     await job.enter(Stage.FETCH)
     found = await source.read(job)
     await job.enter(Stage.PLAN)
     return found.manifest.text, await planning.from_source(job, found)
+
+
+def _target(job: Job, conn: Connection) -> Release:
+    """A rollback goes to the release that it names. A restart or a changed value goes on from the release that is
+    current by now: a push that came before it must not be taken back."""
+    if job.deployment.kind is Kind.ROLLBACK:
+        return releases.get(conn, job.deployment.from_release or "")
+    current = releases.current(conn, job.stack)
+    if current is None:
+        raise Conflict("nothing is deployed here yet", next_step="godploy deploy")
+    job.deployment = deployments.go_on_from(conn, job.deployment.id, current)
+    return current

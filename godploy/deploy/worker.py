@@ -6,7 +6,7 @@ import asyncio
 import logging
 
 from godploy.core.model import Deployment, State
-from godploy.deploy import pipeline
+from godploy.deploy import follow, pipeline
 from godploy.deploy.causes import cause
 from godploy.deploy.job import EndedError, Job, open_job
 from godploy.deploy.services import Services
@@ -80,14 +80,17 @@ async def carry_out(services: Services, deployment: Deployment) -> None:
     except Exception as error:
         await to_the_end(_fail(job, error))
     finally:
-        await to_the_end(_close(job))
+        await to_the_end(close(job))
 
 
-async def _close(job: Job) -> None:
+async def close(job: Job) -> None:
     """Ends the log with the outcome; a deployment that goes on later keeps it open."""
     found = await job.services.store.read(lambda conn: deployments.get(conn, job.deployment.id))
-    told = found.result or (found.error or {}).get("message", "")
-    await job.log.close(f"{found.state}: {told}" if found.state.final else None)
+    *told, last = await follow.outcome(job.services, found)
+    if found.state.final:
+        for line in told:
+            job.say(line)
+    await job.log.close(last if found.state.final else None)
     job.services.changes.ring("deployment", job.deployment.id)
     job.services.changes.ring("outbox")
 
@@ -118,12 +121,17 @@ async def _end(job: Job) -> None:
 
 
 async def _fail(job: Job, error: BaseException) -> None:
+    """Takes it back and says why. One that went live in the same moment has succeeded, whatever happened behind it."""
     failed = cause(job, error)
+    if await _has_ended(job):
+        return
     await _take_back(job)
-    job.say(failed.message)
-    if failed.next_step:
-        job.say(f"next: {failed.next_step}")
     await fail_for_certain(job.services, job.deployment.id, failed)
+
+
+async def _has_ended(job: Job) -> bool:
+    found = await job.services.store.read(lambda conn: deployments.get(conn, job.deployment.id))
+    return found.state.final
 
 
 async def fail_for_certain(services: Services, deployment: str, failed: GodployError) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from godploy.core.lifecycle import may_become
-from godploy.core.model import Deployment, Kind, Stage, State
+from godploy.core.model import Deployment, Kind, Release, Stage, State
 from godploy.core.naming import new_id
 from godploy.errors import Conflict, NotFound
 from godploy.store import events, outbox, rows
@@ -180,6 +180,15 @@ def newer_push_waits(conn: sqlite3.Connection, stack_id: str) -> Deployment | No
 def describe(conn: sqlite3.Connection, deployment_id: str, commit: str, message: str) -> None:
     """What the fetch learnt of the commit."""
     conn.execute("UPDATE deployment SET commit_id = ?, message = ? WHERE id = ?", (commit, message, deployment_id))
+
+
+def go_on_from(conn: sqlite3.Connection, deployment_id: str, release: Release) -> Deployment:
+    """It starts from this release, whichever it was asked for with."""
+    conn.execute(
+        "UPDATE deployment SET from_release = ?, commit_id = ?, revision = ? WHERE id = ?",
+        (release.id, release.commit, release.revision, deployment_id),
+    )
+    return get(conn, deployment_id)
 
 
 def get(conn: sqlite3.Connection, deployment_id: str) -> Deployment:

@@ -57,7 +57,7 @@ class Edge:
     def __init__(self, world: World) -> None:
         self.world = world
         self.files: dict[str, Mapping[str, Any]] = {}
-        self.refuses: Callable[[str], str] = lambda name: ""  # a reason not to take up a stack's file
+        self.answers = self.serves  # who answers for a host; a test may break it
 
     def serves(self, host: str) -> tuple[str, str] | None:
         """(release, workload) that answers for the host at its root; None for a bad gateway or no route."""
@@ -110,7 +110,7 @@ class FakeRoutes:
 
     async def ask(self, host: str, path: str, timeout: float) -> Answer:
         self._steps("ask")
-        served = self._edge.serves(host)
+        served = self._edge.answers(host)
         return Answer(200, {"x-godploy-release": served[0]}) if served else Answer(502)
 
 
