@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
-import json
 import logging
 import os
 import shutil
@@ -17,11 +16,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-from godploy import resources
 from godploy.api import server
 from godploy.core import naming, routing, template
 from godploy.core.command import Command
-from godploy.core.template import Template
 from godploy.deploy import draining, intake, outbox, poller, reconcile, recovery, retention
 from godploy.deploy.services import Services
 from godploy.deploy.supervise import Supervisor
@@ -92,7 +89,7 @@ def _services(settings: Settings, store: Store, runtime: Runtime, routes: Routes
         git=Git(settings.data / "repositories", settings.private_bases),
         keyring=Keyring.open(settings.data / "key"),
         logbook=Logbook(settings.data / "logs"),
-        templates=load_templates(),
+        templates=template.shipped(),
         builds=asyncio.Semaphore(settings.builds),
     )
 
@@ -165,13 +162,6 @@ async def _machine_addresses() -> list[str]:
     except (process.Missing, TimeoutError):
         return []
     return [word for word in result.stdout.decode(errors="replace").split() if naming.is_host(word)]
-
-
-def load_templates() -> dict[str, Template]:
-    """The shipped templates, by name."""
-    schema = json.loads((resources.root("schemas") / "template.schema.json").read_text())
-    found = (template.load(path.read_text(), schema) for path in resources.root("templates").glob("*/template.yaml"))
-    return {each.name: each for each in sorted(found, key=lambda each: each.name)}
 
 
 def _prepare_folders(data: Path) -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import cast
 
 from aiohttp import web
 
@@ -101,39 +99,8 @@ def _line(line: Line) -> show.Json:
 
 async def _followed(call: Call, found: Deployment, after: int) -> AsyncGenerator[stream.Event, None]:
     """The lines until the deployment has ended, then how it ended."""
-    book = call.services.logbook
-    async with aclosing(_lines_until_end(call, found, after)) as lines:
+    async with aclosing(follow.log(call.services, found.id, after)) as lines:
         async for line in lines:
-            after = line.number
             yield "line", _line(line)
     ended = await follow.ended(call.services, found.id)
-    for line in await book.read(found.id, after, _LINES_AT_ONCE):  # written since
-        yield "line", _line(line)
     yield "end", {"state": ended.state, "result": ended.result, "error": ended.error}
-
-
-async def _lines_until_end(call: Call, found: Deployment, after: int) -> AsyncGenerator[Line, None]:
-    """Ends with the log's last line, or with a deployment that has ended without one."""
-    lines = cast(AsyncGenerator[Line, None], call.services.logbook.follow(found.id, after))
-
-    async def pull() -> Line | None:
-        return await anext(lines, None)
-
-    ended = asyncio.create_task(follow.ended(call.services, found.id), name=f"end of {found.id}")
-    upcoming: asyncio.Task[Line | None] | None = None
-    try:
-        while True:
-            upcoming = asyncio.create_task(pull(), name=f"log of {found.id}")
-            await asyncio.wait({upcoming, ended}, return_when=asyncio.FIRST_COMPLETED)
-            line = upcoming.result() if upcoming.done() else None
-            if line is None:
-                return
-            yield line
-            if line.end:
-                return
-    finally:
-        waiting = [ended] if upcoming is None else [ended, upcoming]
-        for task in waiting:
-            task.cancel()
-        await asyncio.gather(*waiting, return_exceptions=True)
-        await lines.aclose()

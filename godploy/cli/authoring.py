@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -138,13 +137,9 @@ def _parse(text: str, name: str) -> Manifest:
 
 
 def _templates() -> Mapping[str, Template]:
-    from godploy import resources
     from godploy.core import template
 
-    schema = json.loads((resources.root("schemas") / "template.schema.json").read_text(encoding="utf-8"))
-    files = sorted(resources.root("templates").glob("*/template.yaml"))
-    loaded = [template.load(path.read_text(encoding="utf-8"), schema) for path in files]
-    return {found.name: found for found in loaded}
+    return template.shipped()
 
 
 def _text(top: Path, name: str) -> str | None:

@@ -12,6 +12,7 @@ from typing import Protocol
 from godploy.core.facts import Context, ContextQuery
 
 _REGULAR = ("100644", "100755")
+_DIGITS = 40  # of the hash: as many as a build key shows, so that what runs can be told from its key
 
 
 class Entry(Protocol):
@@ -48,7 +49,7 @@ def _context(entries: list[Entry], query: ContextQuery, manifest: str) -> Contex
     dockerfile = next((entry for entry in entries if entry.path == query.dockerfile and entry.mode in _REGULAR), None)
     if dockerfile is not None:
         digest.update(f"Dockerfile {dockerfile.id}\n".encode())
-    return Context(tree=digest.hexdigest(), dockerfile=dockerfile is not None, files=files)
+    return Context(tree=digest.hexdigest()[:_DIGITS], dockerfile=dockerfile is not None, files=files)
 
 
 def _watched(query: ContextQuery) -> Callable[[str], bool]:

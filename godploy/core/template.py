@@ -7,11 +7,15 @@ attaches that volume again has the same password again.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
+from types import MappingProxyType
 from typing import Any
 
+from godploy import resources
 from godploy.core.specification import literal
 from godploy.errors import Invalid
 
@@ -42,6 +46,15 @@ class Template:
     generated: tuple[str, ...]  # secrets that are made with the volume
     major: str | None  # the parameter that begins with the major version
     tree: Mapping[str, Any] = field(repr=False, default_factory=dict)
+
+
+@cache
+def shipped() -> Mapping[str, Template]:
+    """The templates that this installation has, by name. Read once."""
+    schema = json.loads((resources.root("schemas") / "template.schema.json").read_text("utf-8"))
+    files = sorted(resources.root("templates").glob("*/template.yaml"))
+    loaded = (load(file.read_text("utf-8"), schema) for file in files)
+    return MappingProxyType({template.name: template for template in loaded})
 
 
 def load(text: str, schema: Mapping[str, Any]) -> Template:

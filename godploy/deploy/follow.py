@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
+from typing import Any
 
 from godploy.core.model import Delivery, Deployment, State
 from godploy.deploy.services import Services
-from godploy.store import deliveries, deployments, projects, releases, stacks
+from godploy.drivers.logbook import Line
+from godploy.store import Connection, deliveries, deployments, projects, releases, stacks
 
 _LOOK_EVERY = 1.0  # seconds, should a hint be lost
 _LAST_LINES_WITHIN = 2.0  # seconds between the final state and the log's last line
@@ -43,56 +45,72 @@ async def _decided(services: Services, delivery_id: str) -> Delivery:
 
 
 async def _deployment(services: Services, deployment: Deployment) -> AsyncIterator[str]:
-    environment = await services.store.read(
-        lambda conn: projects.environment(conn, stacks.get(conn, deployment.stack).environment).name
-    )
+    environment = await services.store.read(lambda conn: _environment(conn, deployment))
     yield f"deployment {deployment.number} to {environment}"
-    async with aclosing(_log_until_end(services, deployment.id)) as lines:
+    told = False
+    async with aclosing(log(services, deployment.id)) as lines:
         async for line in lines:
-            yield line
-    outcome = await ended(services, deployment.id)
-    yield verdict(outcome, environment)
-    for address in await _addresses(services, outcome) if outcome.state is State.SUCCEEDED else ():
-        yield address
+            yield line.text
+            told = line.end
+    if not told:
+        for text in await outcome(services, await ended(services, deployment.id)):
+            yield text
 
 
-async def _log_until_end(services: Services, deployment_id: str) -> AsyncGenerator[str, None]:
-    """The lines of a deployment's log; one that ended without ever running has none, and is not waited for."""
+async def log(services: Services, deployment_id: str, after: int = 0) -> AsyncGenerator[Line, None]:
+    """The lines of a deployment's log that follow line number `after`, and those to come, up to its last.
+
+    One that ended without a last line, such as one that never ran, is not waited for.
+    """
     end = asyncio.ensure_future(ended(services, deployment_id))
-    lines = services.logbook.follow(deployment_id)
-    following = asyncio.ensure_future(anext(lines))
+    lines = services.logbook.follow(deployment_id, after)
+    upcoming = asyncio.ensure_future(_next(lines))
     try:
         while True:
-            waited = {following} if end.done() else {following, end}
+            over = end.done()
             await asyncio.wait(
-                waited, timeout=_LAST_LINES_WITHIN if end.done() else None, return_when=asyncio.FIRST_COMPLETED
+                {upcoming} if over else {upcoming, end},
+                timeout=_LAST_LINES_WITHIN if over else None,
+                return_when=asyncio.FIRST_COMPLETED,
             )
-            if following.done():
-                line = following.result()
+            if upcoming.done():
+                line = upcoming.result()
+                if line is None:
+                    return
+                yield line
                 if line.end:
                     return
-                yield line.text
-                following = asyncio.ensure_future(anext(lines))
-            elif end.done() and len(waited) == 1:
+                upcoming = asyncio.ensure_future(_next(lines))
+            elif over:
                 return
-    except StopAsyncIteration:
-        return
     finally:
-        for task in (end, following):
+        for task in (end, upcoming):
             task.cancel()
-        await asyncio.gather(end, following, return_exceptions=True)
+        await asyncio.gather(end, upcoming, return_exceptions=True)
 
 
-def verdict(deployment: Deployment, environment: str) -> str:
-    """The outcome in words."""
-    error = deployment.error or {}
-    told = deployment.result or error.get("message", "")
-    advice = f"; next: {error['next_step']}" if error.get("next_step") else ""
-    return f"deployment {deployment.number} to {environment} {deployment.state}: {told}{advice}"
+async def _next(lines: AsyncIterator[Line]) -> Line | None:
+    return await anext(lines, None)
 
 
-async def _addresses(services: Services, deployment: Deployment) -> list[str]:
-    """Where the stack's routes open; the last lines that a pusher sees."""
-    release = await services.store.read(lambda conn: releases.current(conn, stacks.get(conn, deployment.stack)))
-    routes = release.routes if release else ()
-    return [services.settings.address(route["host"], route["path"]) for route in routes]
+async def outcome(services: Services, deployment: Deployment) -> list[str]:
+    """How it ended, and what to do next or, where it is live, the addresses that open: the last lines of its log."""
+    environment, routes = await services.store.read(
+        lambda conn: (_environment(conn, deployment), _routes(conn, deployment))
+    )
+    what = f"deployment {deployment.number} to {environment}"
+    if deployment.state is State.FAILED:
+        error = deployment.error or {}
+        advice = [f"next: {error['next_step']}"] if error.get("next_step") else []
+        return [f"{what} failed: {error.get('message', '')}", *advice]
+    addresses = [services.settings.address(route["host"], route["path"]) for route in routes]
+    return [f"{what}: {deployment.result}", *(addresses if deployment.state is State.SUCCEEDED else [])]
+
+
+def _environment(conn: Connection, deployment: Deployment) -> str:
+    return projects.environment(conn, stacks.get(conn, deployment.stack).environment).name
+
+
+def _routes(conn: Connection, deployment: Deployment) -> tuple[Mapping[str, Any], ...]:
+    release = releases.current(conn, stacks.get(conn, deployment.stack))
+    return release.routes if release else ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from godploy.core import describe
+from godploy.core import builds, describe
 from godploy.core import plan as planner
 from godploy.core.contexts import contexts
 from godploy.core.facts import Context, Current, Facts, HostFact, Inputs, Neighbour, ResolvedImage
@@ -21,6 +21,8 @@ from godploy.deploy.services import Services
 from godploy.deploy.source import Source
 from godploy.runtimes.protocol import ImageNotFound
 from godploy.store import Connection, projects, releases, repositories, secrets, stacks, volumes
+
+_FILES_NOT_COMPARED = "files in git are not compared here: a push builds what they change"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,15 +87,17 @@ async def from_release(job: Job, target: Release) -> Plan:
 
 
 async def draft(services: Services, project: Project, environment: Environment, stack: Stack, source: Source) -> Plan:
-    """The plan of a manifest that is not saved or pushed yet: nothing is pulled or built for it; where only a commit
-    could tell, its files count as changed. Raises Invalid."""
+    """The plan of a manifest that is not saved or pushed yet: nothing is pulled or built for it, and files in git count
+    as unchanged, which it says. Raises Invalid."""
     definitions = source.manifest.definitions(environment.name)
     running = await services.store.read(lambda conn: of_stack(conn, stack))
     inputs = planner.inputs(definitions, running.services, templates=services.templates, folder=source.folder)
     facts = await gather(services, project, environment, stack, inputs.hosts)
-    drafted = {service: Context(tree="draft", dockerfile=True) for service in inputs.contexts}
+    drafted = {
+        service: Context(_tree_of(running.services.get(service)), dockerfile=True) for service in inputs.contexts
+    }
     unresolved = {text: ResolvedImage(id=text) for text in inputs.images}
-    return planner.plan(
+    plan = planner.plan(
         definitions,
         running.services,
         replace(facts, folder=source.folder, contexts=drafted, images=unresolved),
@@ -101,6 +105,11 @@ async def draft(services: Services, project: Project, environment: Environment, 
         current_routes=running.routes,
         place=lambda path: source.manifest.place(path, environment=environment.name),
     )
+    return replace(plan, notes=(*plan.notes, _FILES_NOT_COMPARED)) if drafted else plan
+
+
+def _tree_of(current: Current | None) -> str:
+    return builds.tree_of(current.specification.build_key) if current else ""
 
 
 def of_stack(conn: Connection, stack: Stack) -> Running:

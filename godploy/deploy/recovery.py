@@ -17,7 +17,7 @@ from godploy.deploy import launches, reconcile, rendering, switching
 from godploy.deploy.job import open_job
 from godploy.deploy.services import Services
 from godploy.deploy.undo import undo
-from godploy.deploy.worker import fail_for_certain
+from godploy.deploy.worker import close, fail_for_certain
 from godploy.drivers import traefik_container
 from godploy.errors import GodployError
 from godploy.runtimes.protocol import RuntimeUnavailable, Unhealthy
@@ -62,7 +62,7 @@ async def _recover(services: Services, deployment: Deployment) -> None:
             job = await open_job(services, deployment)
             job.say("Godploy was started again; the switch goes on")
             await switching.switch(job, draft)
-            await job.log.close("succeeded: live after a restart of Godploy")
+            await close(job)
             return
         except RuntimeUnavailable:
             raise

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from godploy.core.model import Environment, Project, Release, Stack, Workload
 from godploy.core.routing import Route
 from godploy.deploy.launches import ref
-from godploy.deploy.planning import source_name
 from godploy.deploy.services import Services
 from godploy.runtimes.protocol import Observed, RuntimeUnavailable, Stats
-from godploy.store import Connection, projects, releases, stacks
+from godploy.store import Connection, projects, releases, repositories, stacks
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +72,7 @@ def _rows(conn: Connection, project: Project, environment: str | None) -> list[_
         for service in release.services:
             workload = releases.workload(conn, service.workload)
             stopped = service.service in names and names[service.service].stopped
-            source = source_name(conn, stack)
+            source = repositories.get(conn, stack.repository).name if stack.repository else "dashboard"
             found.append(_Row(place, stack, source, release, workload, service.replicas, stopped))
     return found
 

@@ -10,6 +10,8 @@ import logging
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from godploy.errors import GodployError
+
 T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
@@ -32,8 +34,12 @@ class Supervisor:
         if task.cancelled():
             return
         error = task.exception()
-        self.reason = f"the loop {task.get_name()} ended: {error!r}"
-        logger.critical(self.reason, exc_info=error)
+        if isinstance(error, GodployError):  # somebody can mend that, and needs no traceback for it
+            self.reason = f"{error.message}; next: {error.next_step}" if error.next_step else error.message
+            logger.critical(self.reason)
+        else:
+            self.reason = f"the loop {task.get_name()} ended: {error!r}"
+            logger.critical(self.reason, exc_info=error)
         self.died.set()
 
     async def stop(self) -> None:

@@ -31,8 +31,6 @@ async def switch(job: Job, release: Release) -> str:
         await _prove(job, release, rendered, started)
         result = f"live in {job.seconds:.1f} s"
         await job.services.store.write(lambda conn: _commit(job, conn, release, result))
-    for route in rendered.routes:
-        job.say(f"{job.services.settings.address(route.host, route.path)}")
     job.services.changes.ring("drains")
     job.services.changes.ring("worker")
     return result
