@@ -63,6 +63,8 @@ def measured(folder: Path, amounts: Amounts) -> Iterator[Row]:
         yield from _rollbacks(list(bench.rollbacks(amounts.rollbacks)), [pair.start for pair in pairs])
         yield from _deliveries(bench, amounts.deliveries, folder)
         yield from _swaps(bench, amounts.swaps, amounts.rate)
+        at_end = bench.idle(1)
+        yield Row("memory (RSS) at the end of all this", f"{at_end.rss / _MIB:.1f} MiB", "< 80 MB", at_end.rss < 80e6)
 
 
 def _idle(bench: Bench, seconds: float) -> Iterator[Row]:

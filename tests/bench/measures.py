@@ -81,19 +81,15 @@ class Bench:
                 yield Pair(godploy, hand, by_hand.start_seconds)
 
     def rollbacks(self, count: int) -> Iterator[float]:
-        """Seconds from the order to roll back until the other release is served; back and forth between the last two,
-        which were pushed one after the other."""
+        """Seconds from the order to roll back until the release before is served. Each makes a release anew from the
+        one before, so it goes back and forth between the last two versions, which were pushed one after the other."""
         newest = self.version
-        releases = self.godploy.api("GET", "/projects/bench/releases")["releases"]
-        numbers = sorted((each["number"] for each in releases), reverse=True)[:2]
         for turn in range(count):
-            back = 1 - turn % 2
-            body = {"environment": "production", "release": numbers[back]}
-            yield self._until_served(newest - back, lambda body=body: self._rollback(body))  # type: ignore[misc]
+            yield self._until_served(newest - 1 + turn % 2, self._roll_back)
             self.godploy.until(self._is_alone)
 
-    def _rollback(self, body: dict[str, object]) -> None:
-        self.godploy.api("POST", "/projects/bench/rollback", body)
+    def _roll_back(self) -> None:
+        self.godploy.api("POST", "/projects/bench/rollback", {"environment": "production"})
 
     def idle(self, seconds: float) -> Idle:
         """After `seconds` in which nothing is asked of it."""
