@@ -85,6 +85,10 @@ FAILURES: Mapping[str, Failure] = {
         "{service}: the image {image} was found in no registry that this server reaches, nor on the server itself",
         "check its name and tag; for a private one give the registry's credentials",
     ),
+    "image_gone": Failure(
+        "a container could not be made: {detail}",
+        "deploy its commit again, which builds or pulls the image anew: godploy deploy",
+    ),
     "host_taken": Failure(
         "{host} belongs to another project",
         "choose another host, or ask a server administrator for it",

@@ -10,7 +10,7 @@ from godploy.deploy.job import Job
 from godploy.drivers.git_objects import FileTooLarge, NotARegularFile, TreeTooLarge
 from godploy.drivers.git_program import GitError
 from godploy.errors import GodployError, Invalid
-from godploy.runtimes.protocol import BuildFailed, RuntimeUnavailable, Unhealthy
+from godploy.runtimes.protocol import BuildFailed, ImageNotFound, RuntimeUnavailable, Unhealthy
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +26,8 @@ def cause(job: Job, error: BaseException) -> GodployError:
             return _invalid(job, error)
         case Unhealthy() | BuildFailed():
             return _with_lines(job, error)
+        case ImageNotFound():
+            return failure("image_gone", detail=str(error))
         case GitError():
             return failure(error.code, **error.facts)
         case NotARegularFile():

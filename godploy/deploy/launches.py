@@ -106,7 +106,7 @@ async def _values(services: Services, workload: Workload, texts: Sequence[str]) 
 
 async def _missing(services: Services, environment: str, name: str) -> Failed:
     place = await services.store.read(lambda conn: projects.environment(conn, environment).name)
-    return failure("missing_secret", environment=place, names=name, first=name)
+    return failure("missing_secret", environment=place, name=name)
 
 
 def _versioned(reference: str) -> tuple[str, int]:

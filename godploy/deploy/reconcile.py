@@ -12,12 +12,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from godploy.core.failures import failure
 from godploy.core.model import ReleaseService, Stack, Workload, WorkloadState
 from godploy.deploy import launches, rendering
 from godploy.deploy.services import Services
 from godploy.deploy.undo import undo
 from godploy.errors import GodployError
-from godploy.runtimes.protocol import Observed, RuntimeUnavailable, Unhealthy
+from godploy.runtimes.protocol import ImageNotFound, Observed, RuntimeUnavailable, Unhealthy
 from godploy.store import Connection, addresses, deployments, events, projects, releases, stacks
 
 logger = logging.getLogger(__name__)
@@ -53,18 +54,28 @@ async def listen(services: Services) -> None:
 
 
 async def reconcile(services: Services) -> None:
-    """One full look."""
+    """One full look. The trouble of one stack does not hold up the others."""
     everything = await services.runtime.observe()
-    observed = {seen.ref.workload: seen for seen in everything}
+    glance = {seen.ref.workload: seen for seen in everything}
     for deployment in await services.store.read(_unfinished):
-        await undo(services, deployment, unless_running=True)
+        await _undo(services, deployment)
     for stack in await services.store.read(stacks.every):
         lock = services.locks.stack(stack.id)
-        if lock.locked() or stack.id in await services.store.read(_deploying):
+        if lock.locked():
             continue
         async with lock:
-            await _stack(services, stack, observed)
+            if stack.id not in await services.store.read(_deploying):
+                await _stack(services, stack, glance)
     await remove_strays(services, everything)
+
+
+async def _undo(services: Services, deployment: str) -> None:
+    try:
+        await undo(services, deployment, unless_running=True)
+    except RuntimeUnavailable:
+        raise
+    except (Unhealthy, ImageNotFound, GodployError) as error:
+        logger.warning("deployment %s: undone later: %s", deployment, error)
 
 
 def _unfinished(conn: Connection) -> list[str]:
@@ -96,16 +107,21 @@ def _desired(conn: Connection, stack: Stack) -> list[_Desired]:
     ]
 
 
-async def _stack(services: Services, stack: Stack, observed: Mapping[str, Observed]) -> None:
+def _as_wanted(wanted: _Desired, seen: Observed | None) -> bool:
+    if wanted.stopped:
+        return seen is None or not seen.running
+    return seen is not None and seen.running >= wanted.service.replicas and seen.promoted
+
+
+async def _stack(services: Services, stack: Stack, glance: Mapping[str, Observed]) -> None:
+    """Corrects one stack, whose lock is held. The glance may be older than the stack's current release: before anything
+    is touched, the world is looked at again."""
+    desired = await services.store.read(lambda conn: _desired(conn, stack))
     corrected = False
-    for wanted in await services.store.read(lambda conn: _desired(conn, stack)):
-        try:
-            what = await _correct(services, wanted, observed.get(wanted.workload.id))
-        except Unhealthy as error:
-            what = f"could not be brought back: {error}"
-        if what:
-            corrected = True
-            await _note(services, stack, wanted.service.service, what)
+    if not all(_as_wanted(wanted, glance.get(wanted.workload.id)) for wanted in desired):
+        observed = {seen.ref.workload: seen for seen in await services.runtime.observe(stack.environment)}
+        for wanted in desired:
+            corrected |= await _put_right(services, stack, wanted, observed.get(wanted.workload.id))
     release = await services.store.read(lambda conn: releases.current(conn, stack))
     config = (await rendering.render(services, stack, release)).config
     if await services.routes.read(stack.id) != config:
@@ -114,16 +130,29 @@ async def _stack(services: Services, stack: Stack, observed: Mapping[str, Observ
             await _note(services, stack, None, "the route file was not as it should be: written anew")
 
 
+async def _put_right(services: Services, stack: Stack, wanted: _Desired, seen: Observed | None) -> bool:
+    """Whether something had to be done, which is told; trouble that stays is told once."""
+    if _as_wanted(wanted, seen):
+        return False
+    service = wanted.service.service
+    try:
+        await _note(services, stack, service, await _correct(services, wanted, seen))
+    except RuntimeUnavailable:
+        raise
+    except Unhealthy as error:
+        sentence = failure(error.code, **error.facts)
+        await _note(services, stack, service, f"could not be brought back: {sentence.message}", trouble=error.code)
+    except (ImageNotFound, GodployError) as error:
+        await _note(services, stack, service, f"could not be brought back: {error}", trouble=type(error).__name__)
+    return True
+
+
 async def _correct(services: Services, wanted: _Desired, seen: Observed | None) -> str:
-    """Brings one workload to what its release wants; what had to be done, in words, or ""."""
+    """Brings one workload that is not as its release wants it there; what had to be done, in words."""
     workload, replicas = wanted.workload, wanted.service.replicas
     if wanted.stopped:
-        if seen is None or not seen.running:
-            return ""
         await services.runtime.stop(launches.ref(workload), workload.specification["stop_grace"])
         return "was running although it is stopped: stopped again"
-    if seen is not None and seen.running >= replicas and seen.promoted:
-        return ""
     launch = await launches.launch(services, workload, replicas=replicas)
     if seen is None or seen.total == 0:
         subnet = await services.store.read(lambda conn: projects.subnet(conn, workload.environment))
@@ -143,13 +172,20 @@ async def _correct(services: Services, wanted: _Desired, seen: Observed | None) 
     return "its name or restart policy was off: put right"
 
 
-async def _note(services: Services, stack: Stack, service: str | None, what: str) -> None:
+async def _note(services: Services, stack: Stack, service: str | None, what: str, trouble: str = "") -> None:
     text = f"{service}: {what}" if service else what
-    await services.store.write(
-        lambda conn: events.add(conn, "drift", text, environment=stack.environment, stack=stack.id, service=service)
-    )
-    logger.info("drift in stack %s: %s", stack.id, text)
-    services.changes.ring("stack", stack.id)
+
+    def write(conn: Connection) -> bool:
+        before = events.newest(conn, "drift", stack.id, service)
+        if trouble and before is not None and before.fields.get("trouble") == trouble:
+            return False
+        fields = {"trouble": trouble} if trouble else {}
+        events.add(conn, "drift", text, environment=stack.environment, stack=stack.id, service=service, fields=fields)
+        return True
+
+    if await services.store.write(write):
+        logger.info("drift in stack %s: %s", stack.id, text)
+        services.changes.ring("stack", stack.id)
 
 
 async def remove_strays(services: Services, observed: Sequence[Observed]) -> None:

@@ -29,10 +29,11 @@ def add(
     )
 
 
-def of_stack(conn: sqlite3.Connection, stack_id: str, limit: int = 100) -> list[Event]:
-    """Newest first."""
-    query = "SELECT * FROM event WHERE stack = ? ORDER BY id DESC LIMIT ?"
-    return [rows.event(row) for row in conn.execute(query, (stack_id, limit))]
+def newest(conn: sqlite3.Connection, kind: str, stack_id: str, service: str | None) -> Event | None:
+    """The last one of a kind about a service of a stack, or about the stack itself."""
+    query = "SELECT * FROM event WHERE kind = ? AND stack = ? AND service IS ? ORDER BY id DESC LIMIT 1"
+    row = conn.execute(query, (kind, stack_id, service)).fetchone()
+    return rows.event(row) if row else None
 
 
 def of_project(conn: sqlite3.Connection, project_id: str, limit: int = 100) -> list[Event]:

@@ -16,7 +16,9 @@ from godploy.core.model import Delivery, Deployment, Project, Repository, Stack,
 from godploy.core.naming import new_id
 from godploy.deploy import acts, follow, intake
 from godploy.deploy.services import Services
+from godploy.deploy.supervise import Supervisor
 from godploy.drivers.probe import Answer
+from godploy.errors import Unavailable
 from godploy.runtimes.fake.runtime import Fake
 from godploy.runtimes.fake.world import World
 from godploy.settings import Settings
@@ -115,12 +117,15 @@ class FakeRoutes:
 
 
 class StepStore(Store):
-    """A store whose transactions are steps."""
+    """A store whose transactions are steps, and whose disk may be full."""
 
     steps: Steps
+    full = False
 
     async def write(self, work: Callable[[Any], T]) -> T:
         self.steps("before commit")
+        if self.full:
+            raise Unavailable("the disk is full: nothing was written")
         result = await super().write(work)
         self.steps("after commit")
         return result
@@ -129,8 +134,13 @@ class StepStore(Store):
 class Godploy:
     """One running Godploy, with shortcuts for what a test does and asks."""
 
-    def __init__(self, services: Services, world: World, edge: Edge) -> None:
-        self.services, self.world, self.edge = services, world, edge
+    def __init__(self, services: Services, supervisor: Supervisor, world: World, edge: Edge) -> None:
+        self.services, self.supervisor, self.world, self.edge = services, supervisor, world, edge
+
+    @property
+    def disk(self) -> StepStore:
+        assert isinstance(self.services.store, StepStore)
+        return self.services.store
 
     async def project(self, name: str = "shop") -> Project:
         def make(conn: Any) -> Project:
@@ -288,7 +298,13 @@ class Hold:
 
 @asynccontextmanager
 async def godploy(
-    data: Path, world: World, edge: Edge | None = None, steps: Steps | None = None, **changed: Any
+    data: Path,
+    world: World,
+    edge: Edge | None = None,
+    steps: Steps | None = None,
+    *,
+    full: bool = False,
+    **changed: Any,
 ) -> AsyncIterator[Godploy]:
     """Starts Godploy on a data directory and a world, both of which outlive it."""
     edge = edge or Edge(world)
@@ -297,12 +313,13 @@ async def godploy(
     data.mkdir(parents=True, exist_ok=True)
     store = StepStore(data / bootstrap.DATABASE)
     store.steps = steps
+    store.full = full
     await asyncio.get_running_loop().run_in_executor(store._writer, store._open)
     runtime = Fake(world, AddressBook(store))
     routes: Any = FakeRoutes(edge, steps)
     made = Settings(**{"data": data, "poll_interval": 3600.0, **changed})
-    async with bootstrap.application(made, runtime=runtime, routes=routes, store=store) as (services, _):
-        yield Godploy(services, world, edge)
+    async with bootstrap.application(made, runtime=runtime, routes=routes, store=store) as (services, supervisor):
+        yield Godploy(services, supervisor, world, edge)
 
 
 # Calls that only look: a crash around them is a crash around the effects beside them.
