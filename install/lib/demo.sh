@@ -35,7 +35,7 @@ sign_in() {
   if [ -z "$owner" ]; then
     owner=$email
     step "the first owner, $owner"
-    on_console user create-owner --email "$owner"
+    on_console user create-owner --email "$owner" --json >/dev/null
     record owner "$owner"
   fi
   token=$(on_console user token --email "$owner" --name "installer $(date +%F)" --json | read_json 'it["token"]')

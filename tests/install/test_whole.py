@@ -20,7 +20,7 @@ MACHINE = CHECKOUT / "tests" / "install" / "machine"
 # What packages bring along stays after an uninstallation, and says nothing about us.
 LOOK_AT_FILES = (
     "find /opt /root /home /srv /usr/local /var/lib/godploy* /etc/systemd -not -path '/root/godploy*'"
-    " | grep -Ev 'wants/(docker|containerd)|usr/local/lib/python3' | sort"
+    " | grep -Ev '^/opt/containerd|target.wants|/usr/local/lib/python3' | sort"
 )
 
 INSTALL_DEMO = "bash install/install.sh --demo"
@@ -77,8 +77,14 @@ def test_a_bare_machine_without_systemd_and_registry(machine: Path) -> None:
         cd /root/godploy-demo
         sed -i 's/It is live/It is changed/' www/index.html
         git commit -qam Changed
+        page() {{ curl -fsS --max-time 10 --resolve web-demo.localhost:80:127.0.0.1 http://web-demo.localhost/; }}
+        touch /tmp/keep-asking
+        while [ -e /tmp/keep-asking ]; do page >/dev/null || echo failed; echo asked; done >/tmp/answers 2>&1 &
         git push godploy main
-        curl -fsS --resolve web-demo.localhost:80:127.0.0.1 http://web-demo.localhost/ | grep '<h1>'
+        rm /tmp/keep-asking
+        wait
+        page | grep '<h1>'
+        echo "requests meanwhile: $(grep -c asked /tmp/answers), failed: $(grep -c failed /tmp/answers)"
         echo == again
         cd /root/godploy
         {INSTALL_DEMO}
@@ -98,6 +104,7 @@ def test_a_bare_machine_without_systemd_and_registry(machine: Path) -> None:
     assert "It is live" in first
     assert re.search(r"Your API token: +\S{20}", first)
     assert "It is changed" in second
+    assert re.search(r"requests meanwhile: [1-9]\d+, failed: 0$", second, flags=re.MULTILINE), second
     assert "signed in already" in again
     assert "It is changed" in again
     assert "the engine answers" in removal
