@@ -25,9 +25,9 @@ services:
     stop_grace_period: 1s
 """
     copied = {name: (_FILES / name).read_text() for name in ("Dockerfile", "app.py")}
-    return {**copied, "godploy.yaml": manifest, "behaviour.json": "{}\n", "version": "0\n"}
+    return {**copied, "godploy.yaml": manifest, "behaviour.json": "{}\n", "version": "none\n"}
 
 
-def greeting(version: int) -> str:
+def greeting(version: str) -> str:
     """What its first page says."""
     return f"version {version}\n"

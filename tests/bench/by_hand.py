@@ -58,7 +58,7 @@ class ByHand:
         if made:
             self._run("rmi", "-f", *made)
 
-    def deploy(self, version: int) -> float:
+    def deploy(self, version: str) -> float:
         """Seconds until the newest commit, which is this version, is served."""
         begun = time.perf_counter()
         commit = self._checkout.head()

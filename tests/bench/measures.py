@@ -48,44 +48,44 @@ class Idle:
 
 
 class Bench:
-    """One Godploy and one app on it; versions are counted on from measure to measure."""
+    """One Godploy and one app on it. No version is ever built twice, in this run or another, so that no cache of the
+    builder's gives away what another measure has paid for."""
 
     def __init__(self, godploy: Instance) -> None:
         self.godploy = godploy
         self.host = "web.bench.localhost"
         self.checkout: Checkout = godploy.checkout("bench", "web", app.files(self.host))
-        self.version = 0
+        self._pushed: list[str] = []  # the versions, in order
 
-    def change(self) -> int:
-        """One file changed and committed."""
-        self.version += 1
-        self.checkout.commit({"version": f"{self.version}\n"})
-        return self.version
+    def change(self) -> str:
+        """One file changed and committed; the new version."""
+        version = uuid.uuid4().hex[:12]
+        self.checkout.commit({"version": f"{version}\n"})
+        return version
 
     def push(self) -> float:
-        """Seconds from `git push` until the newest commit is served; returns when the old one has gone, too."""
-        seconds = self._until_served(self.version, self.checkout.push)
+        """Seconds from `git push` of a change until it is served; returns when the old version has gone, too."""
+        self._pushed.append(self.change())
+        seconds = self._until_served(self._pushed[-1], self.checkout.push)
         self.godploy.until(self._is_alone)
         return seconds
 
     def pairs(self, count: int, folder: Path) -> Iterator[Pair]:
-        """The same change by `git push` and by hand, in alternating order."""
+        """A change by `git push` and one by hand, in alternating order."""
         with ByHand(folder, self.checkout, self.host) as by_hand:
-            by_hand.deploy(self.version)  # warms up, as the first push did
+            by_hand.deploy(self.change())  # warms up, as the first push did
             for number in range(count):
-                version = self.change()
                 if number % 2:
-                    godploy, hand = self.push(), by_hand.deploy(version)
+                    godploy, hand = self.push(), by_hand.deploy(self.change())
                 else:
-                    hand, godploy = by_hand.deploy(version), self.push()
+                    hand, godploy = by_hand.deploy(self.change()), self.push()
                 yield Pair(godploy, hand, by_hand.start_seconds)
 
     def rollbacks(self, count: int) -> Iterator[float]:
         """Seconds from the order to roll back until the release before is served. Each makes a release anew from the
-        one before, so it goes back and forth between the last two versions, which were pushed one after the other."""
-        newest = self.version
+        one before, so it goes back and forth between the last two versions."""
         for turn in range(count):
-            yield self._until_served(newest - 1 + turn % 2, self._roll_back)
+            yield self._until_served(self._pushed[-2 + turn % 2], self._roll_back)
             self.godploy.until(self._is_alone)
 
     def _roll_back(self) -> None:
@@ -144,11 +144,10 @@ class Bench:
         """What became of a constant load of requests on kept connections during `count` pushes."""
         with Load(self.godploy.http, self.host, rate, mix=(KEEP_ALIVE,)) as load:
             for _ in range(count):
-                self.change()
                 self.push()
         return load.tally
 
-    def _until_served(self, version: int, act: Callable[[], object]) -> float:
+    def _until_served(self, version: str, act: Callable[[], object]) -> float:
         """Seconds from the act's beginning until the version is served, whenever the act itself is over."""
         acting = threading.Thread(target=act, name="act")
         begun = time.perf_counter()
