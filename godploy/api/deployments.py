@@ -8,11 +8,13 @@ from contextlib import aclosing
 from aiohttp import web
 
 from godploy.api import show, stream
-from godploy.api.call import Call
-from godploy.core.model import Deployment
+from godploy.api.call import Call, stack
+from godploy.core.manifest import PRODUCTION
+from godploy.core.model import Deployment, Stack
 from godploy.deploy import acts, follow
 from godploy.drivers.logbook import Line
-from godploy.store import Connection, deployments, releases, stacks
+from godploy.errors import NotFound
+from godploy.store import Connection, deployments, projects, releases, repositories, stacks
 
 _LINES_AT_ONCE = 10_000
 
@@ -32,15 +34,34 @@ async def list_deployments(call: Call) -> web.Response:
 
 
 async def deploy(call: Call) -> web.Response:
+    avoid = await call.services.runtime.occupied()
     made = await acts.deploy(
         call.services,
-        await call.stack(),
+        await call.write(lambda conn: _stack(conn, call, avoid)),
         call.caller.name,
         commit=call.given["commit"],
         confirm=call.given["confirm"],
         update=tuple(call.given["update"] or ()),
     )
     return await _answer(call, made, 202)
+
+
+def _stack(conn: Connection, call: Call, avoid: list[str]) -> Stack:
+    """The stack that the call names. Where nothing was deployed yet it is made for the repository that feeds the
+    environment: somebody who asks for a first deployment need not wait for a push."""
+    name, source = call.given["environment"], call.given["repository"]
+    try:
+        return stack(conn, call.project, name, source)
+    except NotFound:
+        feeding = [
+            each
+            for each in repositories.of_project(conn, call.project.id)
+            if source in (None, each.name, each.id) and name in (each.mapping or (PRODUCTION,))
+        ]
+        if len(feeding) != 1:
+            raise
+    place = projects.ensure_environment(conn, call.project.id, name, call.services.settings.pool, avoid)
+    return stacks.ensure(conn, place.id, feeding[0].id)
 
 
 async def get_deployment(call: Call) -> web.Response:
