@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 _LOOK_EVERY = 30.0  # seconds, should a hint be lost
 _FIRST_WAIT, _LONGEST_WAIT = 5.0, 1800.0
-_ATTEMPTS = 10  # about three hours in all
+_ATTEMPTS = 14  # about three hours in all
 _TIMEOUT = 10.0
 
 
