@@ -11,11 +11,14 @@ from godploy.core.model import Repository
 from godploy.core.naming import new_id
 from godploy.deploy import intake
 from godploy.deploy.services import Services
+from godploy.drivers.git import Heads
 from godploy.drivers.git_program import GitError
 from godploy.errors import GodployError
 from godploy.store import repositories
 
 logger = logging.getLogger(__name__)
+
+_TOLD_WITHIN = 1.0  # seconds from a push to its delivery
 
 
 async def run(services: Services) -> None:
@@ -23,25 +26,31 @@ async def run(services: Services) -> None:
     await services.ready.wait()
     while True:
         for repository in await services.store.read(repositories.every):
-            await catch_up(services, repository)
+            try:
+                await catch_up(services, repository)
+            except (GitError, GodployError) as error:  # unreachable, not allowed any more, or a full disk: next round
+                logger.info("polling %s: %s", repository.name, error)
         interval = services.settings.poll_interval
         await services.changes.wait("poller", interval * random.uniform(0.9, 1.1))
         await asyncio.sleep(0)
 
 
 async def catch_up(services: Services, repository: Repository) -> None:
-    """Receives what the repository's branches have that was never considered."""
-    try:
-        heads = await services.git.heads(repository.id, repository.url)
-    except (GitError, GodployError) as error:
-        logger.info("polling %s: %s", repository.name, error)
-        return
+    """Receives what the repository's branches have that was never considered. Raises GitError, or a GodployError."""
+    heads = await services.git.heads(repository.id, repository.url)
+    if repository.url is None and await _missed(services, repository, heads):
+        # The ref moves before the pusher's delivery is written down: it is to be theirs, who watch what comes of it.
+        await asyncio.sleep(_TOLD_WITHIN)
+    for branch, head in await _missed(services, repository, heads):
+        body = {"event": "push", "ref": f"refs/heads/{branch}", "commit": head, "pusher": "catch-up"}
+        await intake.receive(services, repository, "poll", f"poll:{head}:{new_id()}", body)
+
+
+async def _missed(services: Services, repository: Repository, heads: Heads) -> list[tuple[str, str]]:
+    """Branches that feed an environment, each with a head that was never considered."""
     considered = await services.store.read(lambda conn: repositories.considered(conn, repository.id))
-    for branch in _feeding(repository, heads.default):
-        head = heads.branches.get(branch)
-        if head is not None and head != considered.get(branch):
-            body = {"event": "push", "ref": f"refs/heads/{branch}", "commit": head, "pusher": "catch-up"}
-            await intake.receive(services, repository, "poll", f"poll:{head}:{new_id()}", body)
+    feeding = [(branch, heads.branches.get(branch)) for branch in _feeding(repository, heads.default)]
+    return [(branch, head) for branch, head in feeding if head is not None and head != considered.get(branch)]
 
 
 def _feeding(repository: Repository, default: str | None) -> list[str]:
