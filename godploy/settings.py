@@ -82,7 +82,7 @@ def load(data: Path, environment: Mapping[str, str] | None = None, **given: Any)
     environment = os.environ if environment is None else environment
     written = _file(data / "config.yaml")
     problems: list[str] = []
-    values: dict[str, Any] = {"data": data}
+    values: dict[str, Any] = {"data": data.absolute()}  # the engine, git and sockets need it whole
     for name, convert in _CONVERT.items():
         for origin, found in (
             ("the command line", given.get(name)),

@@ -107,16 +107,21 @@ def list_repositories(target: Target, as_json: bool) -> None:
 @click.argument("name")
 @click.option("--url", metavar="URL", help="Where Godploy clones it from; without it, it is pushed to Godploy.")
 @click.option("--manifest-path", metavar="PATH", help="Where its manifest is; default: godploy.yaml.")
+@click.option("--status-url", metavar="URL", help="Is told what becomes of each deployment, signed as hooks are.")
 @at_project()
 @json_option
-def add(target: Target, name: str, url: str | None, manifest_path: str | None, as_json: bool) -> None:
+def add(
+    target: Target, name: str, url: str | None, manifest_path: str | None, status_url: str | None, as_json: bool
+) -> None:
     """Attach a repository to the project.
 
     With --url it stays where it is: Godploy clones it, and any git server announces its pushes by a signed hook.
+    With --status-url the result of each deployment is posted to that address, signed with the same secret.
 
     Example: godploy repositories add shop --url https://git.example.com/ada/shop.git
     """
-    answer = _attach(target.client, target.project, name, url, manifest_path)
+    wanted = {"name": name, "url": url, "manifest_path": manifest_path, "status_url": status_url}
+    answer = _attach(target.client, target.project, wanted)
     if as_json:
         show.as_json(answer)
     elif answer["hook_secret"]:
@@ -179,12 +184,11 @@ def _ensure_repository(client: Client, project: str, name: str, manifest_path: s
     for found in client.get("projects", project, "repositories")["repositories"]:
         if found["name"] == name:
             return dict(found)
-    return _attach(client, project, name, None, manifest_path)
+    return _attach(client, project, {"name": name, "manifest_path": manifest_path})
 
 
-def _attach(client: Client, project: str, name: str, url: str | None, manifest_path: str | None) -> dict[str, Any]:
-    body = {"name": name, "url": url, "manifest_path": manifest_path}
-    given = {key: value for key, value in body.items() if value is not None}
+def _attach(client: Client, project: str, wanted: dict[str, str | None]) -> dict[str, Any]:
+    given = {key: value for key, value in wanted.items() if value is not None}
     answer = client.post("projects", project, "repositories", body=given)
     if not isinstance(answer, dict):
         raise GodployError(f"{client.url} gave no answer that this program understands")

@@ -63,13 +63,18 @@ def attach(conn: sqlite3.Connection, stack_id: str, environment_id: str, mounted
 
 def delete(conn: sqlite3.Connection, volume_id: str) -> None:
     """The row of a detached volume. Raises Conflict for one that is mounted."""
+    conn.execute("DELETE FROM volume WHERE id = ?", (detached(conn, volume_id).id,))
+
+
+def detached(conn: sqlite3.Connection, volume_id: str) -> Volume:
+    """The volume. Raises Conflict while it is mounted."""
     found = get(conn, volume_id)
     if found.service is not None:
         raise Conflict(
             f"volume {found.name} is mounted by {found.service}",
             next_step=f"take it out of services.{found.service} first, and deploy",
         )
-    conn.execute("DELETE FROM volume WHERE id = ?", (volume_id,))
+    return found
 
 
 def secrets(conn: sqlite3.Connection, environment_id: str) -> dict[tuple[str, str, int], bytes]:

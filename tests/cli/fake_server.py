@@ -169,6 +169,7 @@ def _create_repository(it: FakeServer, path: Any, query: Any, body: Any) -> Answ
         "provider": "generic" if url else "godploy",
         "url": url,
         "manifest_path": body.get("manifest_path", "godploy.yaml"),
+        "status_url": body.get("status_url"),
         "default_branch": None,
         "git_url": None if url else f"https://deploy.example.com/git/default/{project}/{name}.git",
         "hook_url": "https://deploy.example.com/hooks/generic/h1" if url else None,

@@ -183,6 +183,12 @@ async def delete_volume(services: Services, volume_id: str, actor: str) -> None:
         text = f"volume {volume.name} and its data deleted by {actor}"
         events.add(conn, "volume", text, environment=volume.environment)
 
-    volume = await services.store.read(lambda conn: volumes.get(conn, volume_id))
+    volume = await services.store.read(lambda conn: volumes.detached(conn, volume_id))
+    try:
+        await services.runtime.remove_volume(volume.environment, volume.id)
+    except Conflict as error:
+        raise Conflict(
+            f"volume {volume.name} is still in use by a container that finishes its requests",
+            next_step="try again in a moment",
+        ) from error
     await services.store.write(write)
-    await services.runtime.remove_volume(volume.environment, volume.id)
