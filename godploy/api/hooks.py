@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
+from typing import TypeVar
 
 from aiohttp import web
 
@@ -20,12 +22,15 @@ from godploy.core.model import Delivery, Repository
 from godploy.deploy import intake
 from godploy.deploy.job import hook_context
 from godploy.errors import Invalid, TooLarge, Unauthorized, Unavailable
-from godploy.store import repositories
+from godploy.store import Connection, repositories
+
+T = TypeVar("T")
 
 BODY_LIMIT = (
     25 * 1024 * 1024
 )  # git hosts send up to so much: https://docs.github.com/en/webhooks/webhook-events-and-payloads
 _BODY_TIMEOUT = 60.0
+_SMALL_BODY = 64 * 1024
 _BODIES_AT_ONCE = 4  # so that memory stays bounded
 
 REFUSALS = web.AppKey("refusals", Buckets)
@@ -40,21 +45,23 @@ def prepare(app: web.Application) -> None:
 async def receive_hook(call: Call) -> web.Response:
     request, app = call.request, call.request.app
     address = answers.client(request)
-    repository = await call.read(lambda conn: repositories.by_hook(conn, call.given["hook"]))
+    repository, sealed = await call.read(lambda conn: _hook(conn, call.given["hook"]))
     hopeless = repository is None or not signing.well_formed(request.headers, time.time())
     if hopeless and app[REFUSALS].empty(address):
         raise answers.TooManyRequestsError("too many refused deliveries from this address")
     async with app[BODIES]:
         body = await _body(request)
-        secrets = await _secrets(call, repository)
-        authentic = await asyncio.to_thread(signing.verify, request.headers, body, secrets, time.time())
+        secrets = (
+            [call.services.keyring.unseal(each, hook_context(repository.id)) for each in sealed] if repository else []
+        )
+        authentic = await _soon(body, lambda: signing.verify(request.headers, body, secrets, time.time()))
         if repository is None or not authentic:
             app[REFUSALS].take(address)
             raise Unauthorized(
                 "this delivery is not authentic",
                 next_step=f"check the hook's address, its secret, and that {signing.TIMESTAMP} is the time now",
             )
-        told = _push(await asyncio.to_thread(contract.parse, body))
+        told = _push(await _soon(body, lambda: contract.parse(body)))
     delivery, new = await intake.receive(call.services, repository, "hook", request.headers[signing.DELIVERY], told)
     return web.json_response(_received(delivery), status=202 if new else 200)
 
@@ -63,11 +70,15 @@ def _received(delivery: Delivery) -> dict[str, str | None]:
     return {"delivery": delivery.id, "state": delivery.state, "verdict": delivery.verdict}
 
 
-async def _secrets(call: Call, repository: Repository | None) -> list[str]:
-    if repository is None:
-        return []
-    sealed = await call.read(lambda conn: repositories.hook_secrets(conn, repository.id))
-    return [call.services.keyring.unseal(each, hook_context(repository.id)) for each in sealed]
+def _hook(conn: Connection, hook: str) -> tuple[Repository | None, list[bytes]]:
+    """The hook's repository and its sealed secrets, in one look: a sender waits for each."""
+    found = repositories.by_hook(conn, hook)
+    return found, repositories.hook_secrets(conn, found.id) if found else []
+
+
+async def _soon(body: bytes, work: Callable[[], T]) -> T:
+    """In a thread where the body is large, so that nobody else waits; a small one takes less than the way there."""
+    return await asyncio.to_thread(work) if len(body) > _SMALL_BODY else work()
 
 
 async def _body(request: web.Request) -> bytes:
