@@ -159,7 +159,7 @@ FAILURES: Mapping[str, Failure] = {
     # The switch.
     "switch_not_proven": Failure(
         "the new release was started, but {route} did not answer from it through Traefik within {seconds} s: {detail}",
-        "the old release was put back; Traefik's own log may say more (docker logs godploy-traefik-main), then: godploy deploy",
+        "the old release was put back; docker logs godploy-traefik-main may say more, then: godploy deploy",
         retry=True,
     ),
     # The machinery.
