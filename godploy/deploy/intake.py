@@ -19,13 +19,14 @@ from godploy.deploy.services import Services
 from godploy.drivers.git import Heads
 from godploy.drivers.git_objects import FileTooLarge, NotARegularFile, TreeTooLarge
 from godploy.drivers.git_program import GitError
-from godploy.errors import Invalid
+from godploy.errors import Invalid, Unavailable
 from godploy.runtimes.protocol import RuntimeUnavailable
 from godploy.store import Connection, deliveries, deployments, events, projects, repositories, stacks
 
 logger = logging.getLogger(__name__)
 
 _LOOK_EVERY = 5.0  # seconds, should a hint be lost
+_AFTER_TROUBLE = 2.0  # seconds until a decision that could not be written is made again
 _UNREACHABLE_TRIES = 3
 _HEADS_TAG, _HEADS_BRANCH = "refs/tags/", "refs/heads/"
 
@@ -83,7 +84,12 @@ async def _decide(services: Services, delivery: Delivery) -> None:
         logger.exception("delivery %s", delivery.id)
         verdict = _Verdict(f"not understood because of an error in Godploy: {error}")
     avoid = await occupied(services) if verdict.environments else []
-    await services.store.write(lambda conn: _record(services, conn, repository, delivery, verdict, avoid))
+    try:
+        await services.store.write(lambda conn: _record(services, conn, repository, delivery, verdict, avoid))
+    except Unavailable as trouble:  # a full disk, say: it stays received, and is taken up again
+        logger.warning("delivery %s stays undecided: %s", delivery.id, trouble)
+        await asyncio.sleep(_AFTER_TROUBLE)
+        return
     services.changes.ring("worker")
     services.changes.ring("delivery", delivery.id)
 

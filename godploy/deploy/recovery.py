@@ -19,24 +19,24 @@ from godploy.deploy.services import Services
 from godploy.deploy.undo import undo
 from godploy.deploy.worker import close, fail_for_certain
 from godploy.drivers import traefik_container
-from godploy.errors import GodployError
-from godploy.runtimes.protocol import RuntimeUnavailable, Unhealthy
+from godploy.errors import GodployError, Unavailable
+from godploy.runtimes.protocol import ImageNotFound, Unhealthy
 from godploy.store import addresses, deployments, releases, runs, stacks
 
 logger = logging.getLogger(__name__)
 
 _ATTEMPTS = 2
-_RETRY_EVERY = 1.0  # seconds, while the engine is down
+_RETRY_EVERY = 1.0  # seconds, while the engine is down or the disk full
 
 
 async def run(services: Services) -> None:
-    """Recovers, however long the engine takes to answer, and opens the doors: `services.ready`."""
+    """Recovers, however long the engine and the disk take for it, and opens the doors: `services.ready`."""
     while True:
         try:
             await recover(services)
             break
-        except RuntimeUnavailable as error:
-            logger.warning("recovery waits for the engine: %s", error)
+        except Unavailable as error:
+            logger.warning("recovery waits: %s", error)
             await asyncio.sleep(_RETRY_EVERY)
     services.ready.set()
     services.changes.ring("worker")
@@ -64,7 +64,7 @@ async def _recover(services: Services, deployment: Deployment) -> None:
             await switching.switch(job, draft)
             await close(job)
             return
-        except RuntimeUnavailable:
+        except Unavailable:
             raise
         except Exception as error:
             logger.warning("deployment %s: the switch could not be finished: %s", deployment.id, error)
@@ -87,7 +87,9 @@ async def _recover(services: Services, deployment: Deployment) -> None:
 async def _undo(services: Services, deployment: Deployment) -> None:
     try:
         await undo(services, deployment.id)
-    except (Unhealthy, GodployError) as error:  # the reconciler tries again
+    except Unavailable:
+        raise
+    except (Unhealthy, ImageNotFound, GodployError) as error:  # the reconciler tries again
         logger.warning("deployment %s: undone later: %s", deployment.id, error)
 
 

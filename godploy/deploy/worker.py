@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 
+from godploy.core.failures import failure
 from godploy.core.model import Deployment, State
 from godploy.deploy import follow, pipeline
 from godploy.deploy.causes import cause
@@ -13,7 +15,7 @@ from godploy.deploy.services import Services
 from godploy.deploy.supervise import to_the_end
 from godploy.deploy.undo import undo
 from godploy.errors import GodployError, Unavailable
-from godploy.runtimes.protocol import RuntimeUnavailable, Unhealthy
+from godploy.runtimes.protocol import ImageNotFound, Unhealthy
 from godploy.store import Connection, deployments
 
 logger = logging.getLogger(__name__)
@@ -36,7 +38,7 @@ class Worker:
                 await self._end_those_asked()
                 await self._claim_all()
                 await self._services.changes.wait("worker", _LOOK_EVERY)
-                self._reap()
+                await self._reap()
         finally:
             for task in self._running.values():
                 task.cancel()
@@ -62,17 +64,26 @@ class Worker:
             if task is not None and task.cancelling() == 0:
                 task.cancel()
 
-    def _reap(self) -> None:
+    async def _reap(self) -> None:
         for deployment_id, task in list(self._running.items()):
-            if task.done():
-                del self._running[deployment_id]
-                if not task.cancelled():
-                    task.result()  # an error here is one of ours: let it end the process
+            if not task.done():
+                continue
+            if task.cancelled():  # before it had begun: claimed again, it ends as it was asked to
+                await self._services.store.write(partial(deployments.requeue, deployment_id=deployment_id))
+            else:
+                task.result()  # an error here is one of ours: let it end the process
+            del self._running[deployment_id]
 
 
 async def carry_out(services: Services, deployment: Deployment) -> None:
     """One claimed deployment, to its final state, or back to the queue when Godploy stops."""
-    job = await open_job(services, deployment)
+    try:
+        job = await open_job(services, deployment)
+    except Exception as error:  # its log cannot be written, or a secret not opened
+        logger.exception("deployment %s", deployment.id)
+        failed = failure("unexpected", detail=f"{type(error).__name__}: {error}")
+        await to_the_end(fail_for_certain(services, deployment.id, failed))
+        return
     try:
         await _succeed(job, await pipeline.run(job))
     except (asyncio.CancelledError, EndedError):
@@ -135,8 +146,9 @@ async def _has_ended(job: Job) -> bool:
 
 
 async def fail_for_certain(services: Services, deployment: str, failed: GodployError) -> None:
-    """Writes the final state, waiting for the database where it cannot take it now (a full disk)."""
-    while True:
+    """Writes the final state, waiting for the database where it cannot take it now (a full disk). Where Godploy stops
+    meanwhile the deployment counts as interrupted."""
+    while not services.stopping.is_set():
         try:
             await services.store.write(
                 lambda conn: deployments.finish(conn, deployment, State.FAILED, error=failed.to_json())
@@ -151,6 +163,6 @@ async def _take_back(job: Job) -> None:
     """Undoes it; what cannot be undone now (the engine is down) the reconciler undoes later, from the same rows."""
     try:
         await undo(job.services, job.deployment.id)
-    except (RuntimeUnavailable, Unhealthy, GodployError) as error:
+    except (Unhealthy, ImageNotFound, GodployError) as error:
         logger.warning("deployment %s: undone later: %s", job.deployment.id, error)
         job.say(f"the clean-up goes on later: {error}")
