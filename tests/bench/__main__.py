@@ -94,13 +94,12 @@ def _rollbacks(times: Sequence[float], starts: Sequence[float]) -> Iterator[Row]
 
 
 def _deliveries(bench: Bench, count: int, folder: Path) -> Iterator[Row]:
-    times = bench.acknowledgements(count)
-    p50, p99 = percentile(times, 50), percentile(times, 99)
-    text = f"p50 {p50 * 1000:.1f} ms, p99 {p99 * 1000:.1f} ms"
-    yield Row(f"signed webhook → durable 202, {count} times", text, "p99 < 10 ms", p99 < 0.010)
-    floor = fsyncs(folder, count)
-    text = f"p50 {percentile(floor, 50) * 1000:.1f} ms, p99 {percentile(floor, 99) * 1000:.1f} ms"
-    yield Row("… of which the disk: one fdatasync of 4 KiB", text)
+    found = bench.acknowledgements(count)
+    times = [each.seconds for each in found]
+    met = percentile(times, 99) < 0.010
+    yield Row(f"signed webhook → durable 202, {count} times", _milliseconds(times), "p99 < 10 ms", met)
+    yield Row("… of which the disk: one fdatasync of 4 KiB", _milliseconds(fsyncs(folder, count)))
+    yield Row("… the machine at that time: a sleeper woken late by", _milliseconds([each.late for each in found]))
 
 
 def _swaps(bench: Bench, count: int, rate: float) -> Iterator[Row]:
@@ -112,6 +111,10 @@ def _swaps(bench: Bench, count: int, rate: float) -> Iterator[Row]:
 
 def _seconds(values: Sequence[float]) -> str:
     return _spread(values, " s")
+
+
+def _milliseconds(values: Sequence[float]) -> str:
+    return f"p50 {percentile(values, 50) * 1000:.1f} ms, p99 {percentile(values, 99) * 1000:.1f} ms"
 
 
 def _spread(values: Sequence[float], unit: str) -> str:

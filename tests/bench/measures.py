@@ -47,6 +47,15 @@ class Idle:
     seconds: float
 
 
+@dataclass(frozen=True)
+class Acknowledgement:
+    """Seconds until a delivery was answered, and `late`, by how much the pause after it was too long: what else is
+    going on at the machine delays both."""
+
+    seconds: float
+    late: float
+
+
 class Bench:
     """One Godploy and one app on it. No version is ever built twice, in this run or another, so that no cache of the
     builder's gives away what another measure has paid for."""
@@ -108,19 +117,20 @@ class Bench:
         stat = Path(f"/proc/{self.godploy.process.pid}/stat").read_text().rpartition(") ")[2].split()
         return (int(stat[11]) + int(stat[12])) / _TICKS
 
-    def acknowledgements(self, count: int, pause: float = 0.05) -> list[float]:
-        """Seconds until a signed delivery of a generic hook is answered, each on a connection of its own. In the
-        pauses Godploy decides it, by asking the git server, which a daemon on this machine is."""
+    def acknowledgements(self, count: int, pause: float = 0.05) -> list[Acknowledgement]:
+        """Signed deliveries of a generic hook, each on a connection of its own. In the pauses Godploy decides it, by
+        asking the git server, which a daemon on this machine is."""
         with _git_daemon(self.checkout.folder, self.godploy.git_port) as url:
             body = {"name": "hooked", "url": url, "manifest_path": "godploy.yaml"}
             made = self.godploy.api("POST", "/projects/bench/repositories", body)
             path, secret = made["hook_url"].partition("/hooks/")[2], made["hook_secret"]
             told = json.dumps({"event": "push", "ref": "refs/heads/another", "commit": self.checkout.head()}).encode()
-            times = []
+            found = []
             for _ in range(count):
-                times.append(self._deliver(f"/hooks/{path}", secret, told))
+                seconds, awake = self._deliver(f"/hooks/{path}", secret, told), time.perf_counter() + pause
                 time.sleep(pause)
-            return times
+                found.append(Acknowledgement(seconds, time.perf_counter() - awake))
+            return found
 
     def _deliver(self, path: str, secret: str, body: bytes) -> float:
         now = str(int(time.time()))
