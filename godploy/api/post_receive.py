@@ -35,7 +35,8 @@ def answer(updates: list[list[str]]) -> Iterator[str]:
 
 
 def main() -> int:
-    updates = [line.split(maxsplit=2) for line in sys.stdin.read().splitlines()]
+    lines = sys.stdin.buffer.read().decode(errors="surrogateescape").split("\n")  # names may hold other line ends
+    updates = [line.split(" ", 2) for line in lines if line]
     try:
         for line in answer(updates):
             if line.startswith(_END):

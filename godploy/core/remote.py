@@ -25,7 +25,12 @@ _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _PATH = re.compile(r"(?:/[A-Za-z0-9._~+@%!$&'()*,;=:-]+)*/?")
 
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
-_REF_FORBIDDEN = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//")
+# What git refuses, and what would end a line, move a cursor or turn around the text where the name is shown: controls,
+# spaces and line ends of all kinds, directions of writing, halves of characters.
+_REF_FORBIDDEN = re.compile(
+    r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//"
+    r"|[\x80-\xa0\u061c\u1680\u2000-\u200a\u200e\u200f\u2028-\u202f\u205f\u2066-\u2069\u3000\ud800-\udfff]"
+)
 
 # Addresses that carry an IPv4 address inside, and reach it:
 # RFC 4291 section 2.5.5.1, RFC 6052, RFC 8215, RFC 3056.
@@ -89,7 +94,8 @@ def is_commit(text: str) -> bool:
 
 
 def is_branch(name: str) -> bool:
-    """Whether git takes this as the name of a branch or tag: https://git-scm.com/docs/git-check-ref-format"""
+    """Whether git takes this as the name of a branch or tag, and people can read it:
+    https://git-scm.com/docs/git-check-ref-format"""
     return (
         0 < len(name) <= 255
         and not name.startswith(("-", "/"))

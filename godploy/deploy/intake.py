@@ -19,7 +19,7 @@ from godploy.deploy.services import Services
 from godploy.drivers.git import Heads
 from godploy.drivers.git_objects import FileTooLarge, NotARegularFile, TreeTooLarge
 from godploy.drivers.git_program import GitError
-from godploy.errors import Invalid, Unavailable
+from godploy.errors import Conflict, Invalid, Unavailable
 from godploy.runtimes.protocol import RuntimeUnavailable
 from godploy.store import Connection, deliveries, deployments, events, projects, repositories, stacks
 
@@ -90,6 +90,9 @@ async def _decide(services: Services, delivery: Delivery) -> None:
         logger.warning("delivery %s stays undecided: %s", delivery.id, trouble)
         await asyncio.sleep(_AFTER_TROUBLE)
         return
+    except Conflict as trouble:  # the pool has no network for another environment: that is this delivery's verdict
+        refused = f"{verdict.text}, which is not possible: {trouble}"
+        await services.store.write(lambda conn: deliveries.decide(conn, delivery.id, refused))
     services.changes.ring("worker")
     services.changes.ring("delivery", delivery.id)
 

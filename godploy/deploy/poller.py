@@ -30,6 +30,8 @@ async def run(services: Services) -> None:
                 await catch_up(services, repository)
             except (GitError, GodployError) as error:  # unreachable, not allowed any more, or a full disk: next round
                 logger.info("polling %s: %s", repository.name, error)
+            except Exception:  # a repository is foreign: whatever it does, the others are still looked at
+                logger.exception("polling %s", repository.name)
         interval = services.settings.poll_interval
         await services.changes.wait("poller", interval * random.uniform(0.9, 1.1))
         await asyncio.sleep(0)

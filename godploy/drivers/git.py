@@ -30,13 +30,14 @@ _REFUSES_A_COMMIT = (
     b"Cannot obtain needed object",
 )
 _NO_SUCH_BRANCH = b"couldn't find remote ref"
+_LISTING_LIMIT = "16 MiB of branches and tags"
 _OVER_THE_LIMIT = (b"died of signal 25", b"File too large")  # SIGXFSZ, EFBIG
 
 
 @dataclass(frozen=True, slots=True)
 class Heads:
-    """Where a repository's branches and tags are. `default` is the branch that HEAD names, None where that has no
-    commit yet; a tag's commit is the one that it leads to in the end."""
+    """Where a repository's branches and tags are, those whose names `is_branch` knows. `default` is the branch that
+    HEAD names, None where that has no commit yet; a tag's commit is the one that it leads to in the end."""
 
     default: str | None
     branches: Mapping[str, str]
@@ -109,30 +110,33 @@ class Git:
         try:
             result = await call(listing, timeout=timeout)
         except TooMuchOutput as error:
-            raise GitError("repository_too_large", url=url, limit="16 MiB of branches and tags") from error
+            raise GitError("repository_too_large", url=url, limit=_LISTING_LIMIT) from error
         except TimeoutError as error:
             raise _silent(url, timeout) from error
         if result.code != 0:
             raise GitError("repository_unreachable", url=url, detail=words(result))
-        return _remote_heads(result.stdout.decode(errors="replace"))
+        return _remote_heads(_lines(result.stdout))
 
     async def _own_heads(self, directory: Path) -> Heads:
         form = "--format=%(HEAD)%(objectname) %(*objectname) %(refname)"
-        text = (await must(command(directory, "for-each-ref", form, "refs/heads", "refs/tags"))).decode(
-            errors="replace"
-        )
+        try:
+            raw = await must(command(directory, "for-each-ref", form, "refs/heads", "refs/tags"))
+        except TooMuchOutput as error:
+            raise GitError("repository_too_large", url=directory.name, limit=_LISTING_LIMIT) from error
         default: str | None = None
         branches: dict[str, str] = {}
         tags: dict[str, str] = {}
-        for line in text.splitlines():
+        for line in _lines(raw):
             name, peeled, ref = line[1:].split(" ", 2)
-            if ref.startswith("refs/tags/"):
-                tags[ref.removeprefix("refs/tags/")] = peeled or name
+            short = ref.removeprefix("refs/heads/").removeprefix("refs/tags/")
+            if not is_branch(short):
                 continue
-            branch = ref.removeprefix("refs/heads/")
-            branches[branch] = name
+            if ref.startswith("refs/tags/"):
+                tags[short] = peeled or name
+                continue
+            branches[short] = name
             if line[0] == "*":
-                default = branch
+                default = short
         return Heads(default, branches, tags)
 
     async def fetch(
@@ -288,18 +292,26 @@ class Git:
         return self._locks.setdefault(repository, asyncio.Lock())
 
 
-def _remote_heads(text: str) -> Heads:
+def _lines(output: bytes) -> list[str]:
+    """Lines as git means them: names may hold what Python's `splitlines` would take for an end."""
+    return output.decode(errors="replace").removesuffix("\n").split("\n") if output else []
+
+
+def _remote_heads(lines: Sequence[str]) -> Heads:
     default: str | None = None
     branches: dict[str, str] = {}
     tags: dict[str, str] = {}
-    for line in text.splitlines():
+    for line in lines:
         name, _, ref = line.partition("\t")
+        short = ref.removeprefix("refs/heads/").removeprefix("refs/tags/").removesuffix("^{}")
         if ref == "HEAD" and name.startswith("ref: refs/heads/"):
             default = name.removeprefix("ref: refs/heads/")
+        elif not is_branch(short):
+            continue
         elif ref.startswith("refs/heads/"):
-            branches[ref.removeprefix("refs/heads/")] = name
+            branches[short] = name
         elif ref.startswith("refs/tags/"):
-            tags[ref.removeprefix("refs/tags/").removesuffix("^{}")] = name  # "^{}": what the line before leads to
+            tags[short] = name  # "^{}": what the line before leads to
     return Heads(default if default in branches else None, branches, tags)
 
 
