@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
-
-import yaml
 
 from godploy.core.model import Deployment, Environment, Release, Repository, Stack, Workload
 from godploy.deploy import acts
@@ -30,7 +29,7 @@ def manifest(environments: Mapping[str, Any] | None = None, **services: Any) -> 
     tree: dict[str, Any] = {"version": 1, "services": services}
     if environments is not None:
         tree["environments"] = environments
-    return {"godploy.yaml": yaml.safe_dump(tree)}
+    return {"godploy.yaml": json.dumps(tree)}  # which is YAML, too
 
 
 def built(source: str, **services: Any) -> dict[str, str]:

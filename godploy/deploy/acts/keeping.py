@@ -29,24 +29,23 @@ async def set_secrets(
     }
 
     def write(conn: Connection) -> list[Deployment]:
-        former = secrets.current(conn, environment.id)
         for name, value in sealed.items():
             version = secrets.put(conn, environment.id, name, value)
             events.add(conn, "secret", f"{name} set to version {version} by {actor}", environment=environment.id)
-        return _config_deployments(conn, environment, set(values), former, actor) if deploy else []
+        return _config_deployments(conn, environment, set(values), actor) if deploy else []
 
     made = await services.store.write(write)
     services.changes.ring("worker")
     return made
 
 
-def _config_deployments(
-    conn: Connection, environment: Environment, changed: set[str], former: Mapping[str, int], actor: str
-) -> list[Deployment]:
+def _config_deployments(conn: Connection, environment: Environment, changed: set[str], actor: str) -> list[Deployment]:
+    """Each remembers the versions that ran before: a rollback over it brings these back, and never one between."""
     made = []
     for stack in stacks.of_environment(conn, environment.id):
         release = releases.current(conn, stack)
-        named = changed & _secret_names(conn, release) if release else set()
+        ran = _secret_versions(conn, release) if release else {}
+        named = sorted(changed & ran.keys())
         if release and named:
             request = Request(
                 stack.id,
@@ -54,18 +53,19 @@ def _config_deployments(
                 actor,
                 commit=release.commit,
                 revision=release.revision,
-                message=f"{', '.join(sorted(named))} changed",
+                message=f"{', '.join(named)} changed",
                 from_release=release.id,
-                options={"secrets": {name: former[name] for name in sorted(named) if name in former}},
+                options={"secrets": {name: ran[name] for name in named}},
             )
             made.append(deployments.enqueue(conn, request))
     return made
 
 
-def _secret_names(conn: Connection, release: Release) -> set[str]:
-    named: set[str] = set()
+def _secret_versions(conn: Connection, release: Release) -> dict[str, int]:
+    """name → version of every secret that the release runs with."""
+    named: dict[str, int] = {}
     for service in release.services:
-        named |= set(secret_versions(Specification.from_json(releases.workload(conn, service.workload).specification)))
+        named |= secret_versions(Specification.from_json(releases.workload(conn, service.workload).specification))
     return named
 
 
@@ -76,7 +76,7 @@ async def remove_secret(services: Services, environment: Environment, name: str,
     def write(conn: Connection) -> None:
         for stack in stacks.of_environment(conn, environment.id):
             release = releases.current(conn, stack)
-            if release is not None and name in _secret_names(conn, release):
+            if release is not None and name in _secret_versions(conn, release):
                 raise Conflict(
                     f"{planning.source_name(conn, stack)} uses {name} in {environment.name}",
                     next_step="take it out of the manifest and deploy first",
