@@ -76,7 +76,8 @@ def _commit(job: Job, conn: Connection, release: Release, result: str) -> None:
     if deployment.state is not State.RUNNING or deployment.ending is not None:
         raise EndedError
     stacks.make_current(conn, stack.id, release.id)
-    stacks.set_held(conn, stack.id, deployment.kind is Kind.ROLLBACK)
+    if deployment.kind not in (Kind.RESTART, Kind.CONFIG):  # with these what it was rolled back to goes on
+        stacks.set_held(conn, stack.id, deployment.kind is Kind.ROLLBACK)
     named = {service.workload: service for service in release.services}
     for workload in releases.present(conn, stack.id):
         if workload.id in named:
