@@ -13,7 +13,6 @@ from godploy.core.specification import Specification
 from godploy.deploy import launches, rendering
 from godploy.deploy.services import Services
 from godploy.errors import GodployError
-from godploy.runtimes.protocol import RuntimeUnavailable
 from godploy.store import Connection, events, releases, stacks
 
 logger = logging.getLogger(__name__)
@@ -26,6 +25,7 @@ _LOOK_EVERY = 5.0  # seconds between two readings of what is live
 class _Watched:
     workload: Workload
     specification: Specification
+    port: int
     replicas: int
     host: str | None
     due: float
@@ -41,11 +41,6 @@ class Watch:
         self._watched: dict[str, _Watched] = {}
         self._looked = 0.0
 
-    def unhealthy(self, workload: str) -> frozenset[int]:
-        """The replicas of a workload that count as unhealthy."""
-        watched = self._watched.get(workload)
-        return watched.unhealthy if watched else frozenset()
-
     async def run(self) -> None:
         await self._services.ready.wait()
         while True:
@@ -53,7 +48,7 @@ class Watch:
                 await self._look()
                 due = [watched for watched in self._watched.values() if watched.due <= time.monotonic()]
                 await asyncio.gather(*(self._ask(watched) for watched in due))
-            except (RuntimeUnavailable, GodployError) as error:
+            except GodployError as error:
                 logger.warning("health: %s", error)
             await asyncio.sleep(_TICK)
 
@@ -68,30 +63,25 @@ class Watch:
             self._watched[fresh.workload.id].replicas = fresh.replicas
 
     async def _ask(self, watched: _Watched) -> None:
-        health, port = watched.specification.health, watched.specification.port
+        health = watched.specification.health
         watched.due = time.monotonic() + health.interval
-        ref = launches.ref(watched.workload)
-        if port is None:
-            return
+        ref, former = launches.ref(watched.workload), watched.bad
+        watched.bad = {}  # a replica that was scaled away is forgotten
         for replica in range(1, watched.replicas + 1):
-            good = await self._services.runtime.check(ref, replica, port, health, watched.host)
-            watched.bad[replica] = 0 if good else watched.bad.get(replica, 0) + 1
+            good = await self._services.runtime.check(ref, replica, watched.port, health, watched.host)
+            watched.bad[replica] = 0 if good else former.get(replica, 0) + 1
         now = frozenset(replica for replica, bad in watched.bad.items() if bad >= health.failures)
-        now = frozenset(replica for replica in now if replica <= watched.replicas)
         if now != watched.unhealthy:
             await self._changed(watched, now)
 
     async def _changed(self, watched: _Watched, now: frozenset[int]) -> None:
         workload = watched.workload
-        worse, better = sorted(now - watched.unhealthy), sorted(watched.unhealthy - now)
-        watched.unhealthy = now
-        # With nobody healthy left, all stay in the pool: an answer of the app's own is better than none.
-        out_of_pool = now if len(now) < watched.replicas else frozenset()
-        await self._services.runtime.mark(launches.ref(workload), out_of_pool)
-        told = [f"replica {n} does not answer its health check" for n in worse]
-        told += [f"replica {n} answers again" for n in better]
+        told = [f"replica {n} does not answer its health check" for n in sorted(now - watched.unhealthy)]
+        told += [f"replica {n} answers again" for n in sorted(watched.unhealthy - now) if n in watched.bad]
 
-        def note(conn: Connection) -> Stack:
+        def note(conn: Connection) -> Stack | None:
+            if workload.id not in {live.workload.id for live in _live(conn)}:
+                return None  # stopped or replaced since it was looked up: its silence says nothing
             for text in told:
                 events.add(
                     conn,
@@ -104,6 +94,10 @@ class Watch:
             return stacks.get(conn, workload.stack)
 
         stack = await self._services.store.write(note)
+        if stack is None:
+            return
+        await self._services.runtime.mark(launches.ref(workload), now)
+        watched.unhealthy = now
         lock = self._services.locks.stack(stack.id)
         if not lock.locked():
             async with lock:
@@ -112,6 +106,7 @@ class Watch:
 
 
 def _live(conn: Connection) -> list[_Watched]:
+    """What should answer now."""
     found = []
     for stack in stacks.every(conn):
         release = releases.current(conn, stack)
@@ -121,10 +116,10 @@ def _live(conn: Connection) -> list[_Watched]:
                 continue
             workload = releases.workload(conn, service.workload)
             specification = Specification.from_json(workload.specification)
-            hosts = (
-                [route["host"] for route in release.routes if route["service"] == service.service] if release else []
-            )
+            if specification.port is None or workload.stopped_by:  # what makes room for a new one is not asked
+                continue
+            routes = release.routes if release else ()
+            host = next((route["host"] for route in routes if route["service"] == service.service), None)
             due = time.monotonic() + specification.health.interval
-            if specification.port is not None:
-                found.append(_Watched(workload, specification, service.replicas, hosts[0] if hosts else None, due))
+            found.append(_Watched(workload, specification, specification.port, service.replicas, host, due))
     return found

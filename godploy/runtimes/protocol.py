@@ -199,7 +199,8 @@ class Runtime(Protocol):
         ...
 
     async def endpoints(self, ref: Ref, port: int) -> list[str]:
-        """`http://address:port`, one per running replica that is not marked unhealthy."""
+        """`http://address:port`, one per running replica that is not marked unhealthy. Where all are marked it is all:
+        an answer of the app's own is better than none."""
         ...
 
     async def healthy(self, launch: Launch) -> bool:
@@ -211,7 +212,7 @@ class Runtime(Protocol):
         ...
 
     async def mark(self, ref: Ref, unhealthy: frozenset[int]) -> None:
-        """Which replicas `endpoints` leaves out (the health watch decides)."""
+        """Which replicas count as unhealthy from now on (the health watch decides); `observe` tells it, too."""
         ...
 
     async def observe(self, environment: str | None = None) -> list[Observed]: ...

@@ -147,6 +147,10 @@ async def test_what_is_marked_unhealthy_gets_no_traffic(bench: Bench, environmen
     assert await bench.runtime.endpoints(web.ref, 8000) == [second]
     [seen] = await bench.runtime.observe(environment)
     assert (seen.running, seen.healthy) == (2, 1)
+    await bench.runtime.mark(web.ref, frozenset({1, 2}))
+    assert await bench.runtime.endpoints(web.ref, 8000) == [first, second]  # better an answer of its own than none
+    [seen] = await bench.runtime.observe(environment)
+    assert (seen.running, seen.healthy) == (2, 0)
     await bench.runtime.mark(web.ref, frozenset())
     assert await bench.runtime.endpoints(web.ref, 8000) == [first, second]
 

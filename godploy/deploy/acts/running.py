@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from godploy.core.model import Environment, Stack, Stage, Workload
@@ -12,7 +12,7 @@ from godploy.deploy.job import environment_secrets
 from godploy.deploy.services import Services
 from godploy.errors import Conflict, NotFound
 from godploy.redact import Redactor
-from godploy.runtimes.protocol import Unhealthy
+from godploy.runtimes.protocol import ImageNotFound, Unhealthy
 from godploy.store import Connection, deployments, events, releases, runs, stacks
 
 _RUN_WITHIN = 24 * 3600.0  # seconds
@@ -41,8 +41,7 @@ def _find(conn: Connection, environment: str, name: str) -> _Found:
 
 async def stop(services: Services, environment: str, name: str, actor: str) -> None:
     """Stops its containers and answers its routes with 503, until `start`. Raises Conflict during a deployment."""
-    found = await services.store.read(lambda conn: _find(conn, environment, name))
-    async with await _free(services, found.stack):
+    async with _at_rest(services, environment, name) as found:
         await _flag(services, found, True, f"{name} stopped by {actor}")
         await rendering.restore(services, found.stack)
         await services.runtime.stop(launches.ref(found.workload), found.workload.specification["stop_grace"])
@@ -51,8 +50,7 @@ async def stop(services: Services, environment: str, name: str, actor: str) -> N
 
 async def start(services: Services, environment: str, name: str, actor: str) -> None:
     """Starts a stopped service again, at its current release; when it does not become healthy it stays stopped."""
-    found = await services.store.read(lambda conn: _find(conn, environment, name))
-    async with await _free(services, found.stack):
+    async with _at_rest(services, environment, name) as found:
         launch = await launches.launch(services, found.workload, replicas=found.replicas, host=found.host, alone=True)
         seen = {o.ref.workload: o for o in await services.runtime.observe(environment)}.get(found.workload.id)
         try:
@@ -61,7 +59,7 @@ async def start(services: Services, environment: str, name: str, actor: str) -> 
             else:
                 await services.runtime.resume(launch)
             await services.runtime.promote(launch)
-        except Unhealthy as error:
+        except (Unhealthy, ImageNotFound) as error:
             await services.runtime.stop(launch.ref, launch.stop_grace)
             raise Conflict(f"{name} was started but did not become healthy ({error}); it is stopped again") from error
         await _flag(services, found, False, f"{name} started by {actor}")
@@ -69,13 +67,23 @@ async def start(services: Services, environment: str, name: str, actor: str) -> 
     services.changes.ring("stack", found.stack.id)
 
 
-async def _free(services: Services, stack: Stack) -> asyncio.Lock:
-    """The stack's lock, when no deployment is changing its containers."""
-    lock = services.locks.stack(stack.id)
-    running = await services.store.read(lambda conn: deployments.running(conn, stack.id))
-    if any(deployment.stage in (Stage.START, Stage.SWITCH) for deployment in running):
-        raise Conflict("a deployment is changing this stack now", next_step="wait for it, or: godploy cancel NUMBER")
-    return lock
+@asynccontextmanager
+async def _at_rest(services: Services, environment: str, name: str) -> AsyncIterator[_Found]:
+    """The service, with its stack's lock, when no deployment is changing its containers. It is looked up once more
+    under the lock: a release may have gone live while that was waited for."""
+
+    def find(conn: Connection) -> _Found:
+        found = _find(conn, environment, name)
+        running = deployments.running(conn, found.stack.id)
+        if any(deployment.stage in (Stage.START, Stage.SWITCH) for deployment in running):
+            raise Conflict(
+                "a deployment is changing this stack now", next_step="wait for it, or: godploy cancel NUMBER"
+            )
+        return found
+
+    found = await services.store.read(find)
+    async with services.locks.stack(found.stack.id):
+        yield await services.store.read(find)
 
 
 async def _flag(services: Services, found: _Found, stopped: bool, message: str) -> None:

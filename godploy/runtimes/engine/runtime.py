@@ -157,11 +157,9 @@ class Engine(Runtime):
 
     async def endpoints(self, ref: Ref, port: int) -> list[str]:
         unhealthy = self._unhealthy.get(ref.workload, frozenset())
-        return [
-            f"http://{found.address}:{port}"
-            for found in await self._find(ref)
-            if found.running and found.replica not in unhealthy
-        ]
+        running = [found for found in await self._find(ref) if found.running]
+        chosen = [found for found in running if found.replica not in unhealthy] or running
+        return [f"http://{found.address}:{port}" for found in chosen]
 
     async def healthy(self, launch: Launch) -> bool:
         there = await self._find(launch.ref)

@@ -185,8 +185,9 @@ class Fake(Runtime):
     async def endpoints(self, ref: Ref, port: int) -> list[str]:
         await self._before("endpoints")
         unhealthy = self._unhealthy.get(ref.workload, frozenset())
-        running = (each for each in self.world.of(ref.workload) if each.running and each.replica not in unhealthy)
-        return [f"http://{each.address}:{port}" for each in running]
+        running = [each for each in self.world.of(ref.workload) if each.running]
+        chosen = [each for each in running if each.replica not in unhealthy] or running
+        return [f"http://{each.address}:{port}" for each in chosen]
 
     async def healthy(self, launch: Launch) -> bool:
         await self._before("healthy")
