@@ -258,7 +258,7 @@ async def _images(job: Job, inputs: Inputs) -> dict[str, ResolvedImage]:
     found = {}
     for text in sorted(inputs.images):
         try:
-            found[text] = await job.services.runtime.resolve(text)
+            found[text] = await job.services.runtime.resolve(text, environment=job.environment.id)
         except ImageNotFound as error:
             job.say(f"image {text}: {error}")  # the plan says whose it is
     return found

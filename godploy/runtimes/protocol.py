@@ -132,9 +132,11 @@ class Runtime(Protocol):
         """Runs the commands in order; the last one leaves an image called `tag`. Raises BuildFailed."""
         ...
 
-    async def resolve(self, reference: str, pull: bool = True) -> ResolvedImage:
+    async def resolve(self, reference: str, pull: bool = True, *, environment: str | None = None) -> ResolvedImage:
         """Where a tag leads now: its digest at the registry or, where no registry has it, the local image's id.
-        Raises ImageNotFound."""
+
+        `environment` is for whom it is asked: what Godploy built for another one is as good as not there, by whatever
+        name. None is Godploy itself. Raises ImageNotFound."""
         ...
 
     async def has_image(self, image: str) -> bool: ...

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,10 +39,9 @@ async def test_a_name_that_only_git_likes_hides_no_other_branch(it: Godploy) -> 
 async def test_environments_of_one_manifest_cannot_use_up_the_process(tmp_path: Path, world: World) -> None:
     async with godploy(tmp_path, world, pool="10.99.0.0/24") as it:
         greedy, modest = await it.project("greedy"), await it.project("modest")
-        many = "\nenvironments:\n" + "".join(f"  e{number}: {{}}\n" for number in range(6))
+        many: dict[str, Any] = {f"e{number}": {} for number in range(6)}
         repository = await it.repository(greedy, "greedy")
-        text = manifest(web=web())["godploy.yaml"] + many
-        delivery = await it.push(repository, it.commit(repository, {"godploy.yaml": text}))
+        delivery = await it.push(repository, it.commit(repository, manifest(many, web=web())))
         assert "has no free network" in await it.decided(delivery)
         other = await it.repository(modest, "modest")
         refused = await it.push(other, it.commit(other, manifest(web=web())))

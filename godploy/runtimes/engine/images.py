@@ -78,8 +78,8 @@ class Images:
                 raise BuildFailed("build_failed", {"exit_code": 127, "step": "no docker program with BuildKit"}, said)
         return self._found
 
-    async def resolve(self, reference: str, pull: bool) -> ResolvedImage:
-        local = await self._inspect(reference)
+    async def resolve(self, reference: str, pull: bool, environment: str | None) -> ResolvedImage:
+        local = await self._local(reference, environment)
         if local is not None and (_by_digest(reference) or not pull):
             return _local(local, reference)
         if reference.startswith("sha256:") or not pull:
@@ -134,6 +134,16 @@ class Images:
 
     def _environment(self, command: Command) -> Command:
         return replace(command, env={"DOCKER_BUILDKIT": "1", "DOCKER_HOST": self._daemon.url, **command.env})
+
+    async def _local(self, reference: str, environment: str | None) -> dict[str, Any] | None:
+        """The image of that name or whole id, if it may be had: the engine would also take the beginning of an id, so
+        that anybody's image could be found by trying, and knows no environments."""
+        local = await self._inspect(reference)
+        if local is None or not _is_named(local, reference):
+            return None
+        labels = (local.get("Config") or {}).get("Labels") or {}
+        foreign = environment is not None and labels.get(settings.ENVIRONMENT, environment) != environment
+        return None if foreign else local
 
     async def _inspect(self, image: str) -> dict[str, Any] | None:
         with suppress(NotFound):
@@ -195,6 +205,14 @@ def _candidates() -> list[str]:
     folders = [*os.environ.get("PATH", "").split(os.pathsep), *_USUAL]
     programs = [Path(folder) / _PROGRAM for folder in dict.fromkeys(folders) if folder]
     return [str(program) for program in programs if os.access(program, os.X_OK)]
+
+
+def _is_named(inspection: dict[str, Any], reference: str) -> bool:
+    """Whether the image was found by a name or its whole id, not by some beginning of its id."""
+    if reference == inspection["Id"]:
+        return True
+    could_be_id = re.fullmatch(r"(?:sha256:)?[0-9a-f]{1,64}", reference) is not None
+    return not could_be_id or f"{reference}:latest" in (inspection.get("RepoTags") or ())
 
 
 def _by_digest(reference: str) -> bool:

@@ -71,8 +71,8 @@ class Engine(Runtime):
         """The path of a `docker` program that builds with BuildKit on this machine. Raises BuildFailed."""
         return await self._images.find_builder()
 
-    async def resolve(self, reference: str, pull: bool = True) -> ResolvedImage:
-        return await self._images.resolve(reference, pull)
+    async def resolve(self, reference: str, pull: bool = True, *, environment: str | None = None) -> ResolvedImage:
+        return await self._images.resolve(reference, pull, environment)
 
     async def has_image(self, image: str) -> bool:
         return await self._images.has(image)

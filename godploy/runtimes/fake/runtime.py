@@ -49,17 +49,18 @@ class Fake(Runtime):
         await self._before("build")
         log(f"building {tag}")
         image = self.world.add_image(tag, self.world.on_build(commands, tag))
-        self.world.built.add(image)
+        self.world.built[image] = _labelled(commands[-1])
         await self._after("build")
         return ResolvedImage(image, ports=self.world.ports[image])
 
     async def find_builder(self) -> str:
         return "docker"
 
-    async def resolve(self, reference: str, pull: bool = True) -> ResolvedImage:
+    async def resolve(self, reference: str, pull: bool = True, *, environment: str | None = None) -> ResolvedImage:
         await self._before("resolve")
         image = self.world.tags.get(reference, reference)
-        if image not in self.world.images:
+        foreign = environment is not None and self.world.built.get(image, environment) != environment
+        if foreign or image not in self.world.images:
             raise ImageNotFound(f"{reference}: this world has no such image")
         await self._after("resolve")
         return ResolvedImage(image, ports=self.world.ports[image])
@@ -73,7 +74,7 @@ class Fake(Runtime):
         image = self.world.tags.get(image, image)
         if not any(each.image == image for each in self.world.containers.values()):
             self.world.images.pop(image, None)
-            self.world.built.discard(image)
+            self.world.built.pop(image, None)
         await self._after("remove_image")
 
     async def images(self) -> list[str]:
@@ -338,3 +339,9 @@ class Fake(Runtime):
                 for each in containers
             },
         )
+
+
+def _labelled(build: Command) -> str:
+    """The environment for which an image is built, by its label."""
+    prefix = "godploy.environment="
+    return next((word.removeprefix(prefix) for word in build.argv if word.startswith(prefix)), "")

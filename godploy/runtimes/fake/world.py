@@ -81,7 +81,7 @@ class World:
         self.images: dict[str, str] = {}  # id → behaviour
         self.ports: dict[str, tuple[int, ...]] = {}
         self.tags: dict[str, str] = {}  # image text → id
-        self.built: set[str] = set()  # ids that carry our label
+        self.built: dict[str, str] = {}  # ids that carry our label → the environment in it
         self.addresses = Addresses()
         self.history: list[str] = []  # effects in their order: "create web w1 1", "stop web w0 1", …
         self.down = False
