@@ -6,8 +6,10 @@ CLI and git trust exactly this one, by its fingerprint or its file.
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 import os
+import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -45,10 +47,7 @@ def ensure(folder: Path, names: Sequence[str]) -> Certificate:
 
 def fingerprint(pem: bytes) -> str:
     """SHA-256 of a certificate, as pairs of capital hexadecimal digits between colons."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes
-
-    return x509.load_pem_x509_certificate(pem).fingerprint(hashes.SHA256()).hex(":").upper()
+    return hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem.decode("ascii"))).digest().hex(":").upper()
 
 
 def _make(certificate: Path, key: Path, names: Sequence[str]) -> None:
