@@ -31,9 +31,10 @@ async def run(job: Job) -> str:
     await job.enter(Stage.BUILD)
     images = await building.build(job, plan)
 
-    async with asyncio.timeout(plan.timeout - before_build):
+    left, built = plan.timeout - before_build, job.seconds
+    async with asyncio.timeout(left):
         release = await starting.start(job, plan, images, manifest)
-        return await switching.switch(job, release)
+        return await switching.switch(job, release, within=left - (job.seconds - built))
 
 
 async def intend(job: Job) -> tuple[str, Plan]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +11,10 @@ from godploy.core.model import Release, Stack, Workload
 from godploy.core.routing import Route, traefik
 from godploy.deploy import launches
 from godploy.deploy.services import Services
+from godploy.drivers.traefik import NotLoaded
 from godploy.store import Connection, releases, stacks
+
+_SERVED_WITHIN = 5.0  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +50,14 @@ async def render(services: Services, stack: Stack, release: Release | None) -> R
     return Rendered(config, routes, workloads, stopped)
 
 
-async def restore(services: Services, stack: Stack) -> None:
-    """Writes the stack's file for its current release, whatever it held; without routes there is no file."""
+async def restore(services: Services, stack: Stack, *, wait: bool = False) -> None:
+    """Writes the stack's file for its current release, whatever it held; without routes there is no file.
+
+    With `wait` it returns once Traefik serves that, or after a few seconds: what it lacks then, the reconciler finds.
+    """
     release = await services.store.read(lambda conn: releases.current(conn, stack))
-    await services.routes.write(stack.id, (await render(services, stack, release)).config)
+    config = (await render(services, stack, release)).config
+    await services.routes.write(stack.id, config)
+    if wait:
+        with suppress(NotLoaded):
+            await services.routes.wait_loaded(config, _SERVED_WITHIN)

@@ -6,7 +6,7 @@ and names, new volumes, and which workload was stopped to make room (`undo` read
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from godploy.core.failures import failure
 from godploy.core.model import Release, ReleaseService, Stage, Workload
@@ -27,9 +27,8 @@ async def start(job: Job, plan: Plan, images: Mapping[str, str], manifest: str) 
         job.stage = Stage.START
         job.services.changes.ring("deployment", job.deployment.id)
         await _prepare(job)
-        for service in plan.services:
-            await _start(job, plan, service, made.get(service.service))
-        await _look_again(job, made)
+        started = [await _start(job, plan, service, made.get(service.service)) for service in plan.services]
+        await _look_again(job, [launch for launch in started if launch is not None])
     return await job.services.store.write(lambda conn: _draft(job, conn, plan, made, manifest))
 
 
@@ -78,14 +77,15 @@ async def _prepare(job: Job) -> None:
     await job.learn_secrets()
 
 
-async def _start(job: Job, plan: Plan, service: ServicePlan, new: Workload | None) -> None:
+async def _start(job: Job, plan: Plan, service: ServicePlan, new: Workload | None) -> Launch | None:
+    """What was started for the service, where something was."""
     if service.action == "scale":
         await _scale(job, service)
     if new is None or service.specification is None:
-        return
+        return None
     if await _is_stopped(job, service.service):
         job.say(f"{service.service}: is stopped and stays so; `godploy start {service.service}` starts the new release")
-        return
+        return None
     replaces = service.workload is not None and service.specification.strategy == "replace"
     host = next((route.host for route in plan.routes if route.service == service.service), None)
     launch = await launches.launch(job.services, new, host=host, alone=replaces or service.workload is None)
@@ -97,20 +97,22 @@ async def _start(job: Job, plan: Plan, service: ServicePlan, new: Workload | Non
     await job.services.runtime.start(launch, job.say)
     await job.services.runtime.promote(launch)
     job.say(f"{service.service}: healthy")
+    return launch
 
 
-async def _look_again(job: Job, made: Mapping[str, Workload]) -> None:
-    """Who ended while others were starting gets no traffic, though the engine may have started it again by now."""
-    observed = {seen.ref.workload: seen for seen in await job.services.runtime.observe(job.environment.id)}
-    for service, workload in made.items():
-        if await _is_stopped(job, service):
-            continue
-        seen = observed.get(workload.id)
+async def _look_again(job: Job, started: Sequence[Launch]) -> None:
+    """Who ended or fell ill while others were starting gets no traffic, though the engine may have started it again.
+    The last one was watched until now."""
+    runtime, earlier = job.services.runtime, started[:-1]
+    observed = {seen.ref.workload: seen for seen in await runtime.observe(job.environment.id)} if earlier else {}
+    for launch in earlier:
+        seen = observed.get(launch.ref.workload)
         restarts = sum(replica["restarts"] for replica in seen.details.values()) if seen else 0
-        if seen is None or seen.running < workload.replicas or restarts:
-            async for _, _, line in job.services.runtime.logs(launches.ref(workload), False, _LAST_LINES):
+        if seen is None or seen.running < launch.replicas or restarts:
+            async for _, _, line in runtime.logs(launch.ref, False, _LAST_LINES):
                 job.say(f"| {line}")
-            raise failure("restarted", service=service)
+            raise failure("restarted", service=launch.ref.service)
+        await runtime.promote(launch)  # which probes it once more
 
 
 async def _is_stopped(job: Job, service: str) -> bool:

@@ -17,18 +17,22 @@ from godploy.drivers.traefik import NotLoaded
 from godploy.store import Connection, deployments, events, projects, releases, secrets, stacks, volumes
 
 _SWITCH_WITHIN = 30.0  # seconds
+_MOMENT = 1.0
 _RETRY_EVERY = 0.05
 _BAD_GATEWAYS = (502, 503, 504)  # Traefik's own answers carry the release's header, too
 
 
-async def switch(job: Job, release: Release) -> str:
-    """Routes to the release, proves it through Traefik, commits. The sentence of success."""
+async def switch(job: Job, release: Release, *, within: float = _SWITCH_WITHIN) -> str:
+    """Routes to the release, proves it through Traefik, commits. The sentence of success.
+
+    It has 30 s, or `within` where that is less; what was wrong is told a moment before they are over.
+    """
     job.stage = Stage.SWITCH
     async with job.services.locks.stack(job.stack.id):
-        started = time.monotonic()
+        deadline = time.monotonic() + min(within, _SWITCH_WITHIN) - _MOMENT
         rendered = await rendering.render(job.services, job.stack, release)
         await job.services.routes.write(job.stack.id, rendered.config)
-        await _prove(job, release, rendered, started)
+        await _prove(job, release, rendered, deadline)
         result = f"live in {job.seconds:.1f} s"
         await job.services.store.write(lambda conn: _commit(job, conn, release, result))
     job.services.changes.ring("drains")
@@ -36,13 +40,14 @@ async def switch(job: Job, release: Release) -> str:
     return result
 
 
-async def _prove(job: Job, release: Release, rendered: Rendered, started: float) -> None:
+async def _prove(job: Job, release: Release, rendered: Rendered, deadline: float) -> None:
     """Traefik lists exactly the new servers, and each route answers from the new release."""
+    seconds = round(deadline - time.monotonic())
     try:
-        await job.services.routes.wait_loaded(rendered.config, _SWITCH_WITHIN)
+        await job.services.routes.wait_loaded(rendered.config, max(0.0, deadline - time.monotonic()))
     except NotLoaded as error:
         names = ", ".join(route.name for route in rendered.routes)
-        raise failure("switch_not_proven", route=names, seconds=round(_SWITCH_WITHIN), detail=str(error)) from error
+        raise failure("switch_not_proven", route=names, seconds=seconds, detail=str(error)) from error
     for route in rendered.routes:
         if route.service in rendered.stopped:
             job.say(f"{route.name}: {route.service} is stopped; the route answers 503 and is not proven")
@@ -50,8 +55,8 @@ async def _prove(job: Job, release: Release, rendered: Rendered, started: float)
         specification = Specification.from_json(rendered.workloads[route.service].specification)
         detail = "no answer"
         while (detail := await _miss(job, release, route, specification)) != "":
-            if time.monotonic() - started > _SWITCH_WITHIN - 1:
-                raise failure("switch_not_proven", route=route.name, seconds=round(_SWITCH_WITHIN), detail=detail)
+            if time.monotonic() > deadline:
+                raise failure("switch_not_proven", route=route.name, seconds=seconds, detail=detail)
             await asyncio.sleep(_RETRY_EVERY)
 
 

@@ -3,13 +3,16 @@ a crash. It removes only what the deployment made, and starts again what it stop
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from functools import partial
 
-from godploy.core.model import Release, Stack, State, Volume, Workload
+from godploy.core.model import Release, Stack, Stage, State, Volume, Workload
 from godploy.deploy import launches, rendering
 from godploy.deploy.services import Services
 from godploy.store import Connection, addresses, deployments, events, projects, releases, stacks, volumes
+
+_FINISH_WITHIN = 10.0  # seconds, however long the drain of a service is
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,18 +49,26 @@ async def undo(services: Services, deployment: str, *, unless_running: bool = Fa
         left = await services.store.read(rows)
         if left.running and unless_running:
             return
-        if not left.stopped:  # else there is nothing to route to yet
-            await rendering.restore(services, left.stack)
+        tried = found.stage is Stage.SWITCH
+        await rendering.restore(services, left.stack, wait=tried)
+        if tried:
+            await _let_finish(left.new)
         for workload in left.new:
             await services.runtime.remove(launches.ref(workload))
         for workload in left.stopped:
             await _resume(services, left, workload)
         await _scale_back(services, left.current)
-        if left.stopped:
+        if left.stopped:  # the file had no servers for them before
             await rendering.restore(services, left.stack)
         for volume in left.volumes:
             await services.runtime.remove_volume(volume.environment, volume.id)
         await services.store.write(lambda conn: _forget(conn, deployment, left))
+
+
+async def _let_finish(new: list[Workload]) -> None:
+    """Requests that reached the new containers while the switch was tried get their answers before those go."""
+    drains = [workload.specification["drain"] for workload in new if workload.specification["port"] is not None]
+    await asyncio.sleep(min(max(drains, default=0.0), _FINISH_WITHIN))
 
 
 async def _resume(services: Services, left: _Left, workload: Workload) -> None:

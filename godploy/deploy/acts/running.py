@@ -43,7 +43,7 @@ async def stop(services: Services, environment: str, name: str, actor: str) -> N
     """Stops its containers and answers its routes with 503, until `start`. Raises Conflict during a deployment."""
     async with _at_rest(services, environment, name) as found:
         await _flag(services, found, True, f"{name} stopped by {actor}")
-        await rendering.restore(services, found.stack)
+        await rendering.restore(services, found.stack, wait=True)
         await services.runtime.stop(launches.ref(found.workload), found.workload.specification["stop_grace"])
     services.changes.ring("stack", found.stack.id)
 
@@ -63,7 +63,7 @@ async def start(services: Services, environment: str, name: str, actor: str) -> 
             await services.runtime.stop(launch.ref, launch.stop_grace)
             raise Conflict(f"{name} was started but did not become healthy ({error}); it is stopped again") from error
         await _flag(services, found, False, f"{name} started by {actor}")
-        await rendering.restore(services, found.stack)
+        await rendering.restore(services, found.stack, wait=True)
     services.changes.ring("stack", found.stack.id)
 
 
