@@ -17,7 +17,7 @@ from tests.e2e.person import App, Person
 def server(engine: docker.DockerClient, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     installation = Installation(tmp_path_factory.mktemp("godploy"), f"e{uuid.uuid4().hex[:10]}", engine)
     try:
-        installation.start()
+        installation.start(poll_interval="1.5")
         installation.make_owner()
         yield installation
         code = installation.stop()
@@ -55,5 +55,5 @@ def shop(person: Person) -> App:
         },
     }
     app = person.app("shop", manifest)
-    app.push()
+    app.live(app.push())
     return app

@@ -200,6 +200,15 @@ class Installation:
             "route files": {path.name: path.read_text() for path in (self.data / "routes").iterdir()},
         }
 
+    def settled(self) -> Row:
+        """The holdings once nothing drains or is tidied up any more."""
+        until(lambda: not self.rows("SELECT 1 FROM workload WHERE state = 'draining'"))
+        found = self.holdings()
+        while (again := self.holdings()) != found:
+            found = again
+            time.sleep(0.2)
+        return found
+
     # The end
 
     def remove(self) -> list[str]:

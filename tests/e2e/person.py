@@ -14,7 +14,7 @@ import yaml
 
 from tests.e2e.installation import GODPLOY, Answer, Installation, clean_environment
 
-APP = Path(__file__).parent / "app"
+HERE = Path(__file__).parent
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +54,14 @@ class Person:
         flags = ("--token-stdin", "--fingerprint", self.server.fingerprint())
         self.run(GODPLOY, "login", url or self.server.url, *flags, stdin=self.server.token)
 
-    def app(self, project: str, manifest: Mapping[str, Any], repository: str | None = None) -> App:
-        """A checkout of the sample app with a first commit, linked to a project of the server."""
+    def app(
+        self, project: str, manifest: Mapping[str, Any], *, repository: str | None = None, files: str | None = "app"
+    ) -> App:
+        """A checkout of an app (the sample app, or an empty folder) with a first commit, linked to a project."""
         name = repository or project
         app = App(self, self.home / name, project)
         app.folder.mkdir()
-        for path in APP.iterdir():
+        for path in (HERE / files).iterdir() if files else ():
             shutil.copy(path, app.folder)
         app.write("behaviour.json", "{}")
         app.manifest = json.loads(json.dumps(manifest))
@@ -102,6 +104,10 @@ class App:
         """The next version of everything that is in the folder; its hash."""
         self.version += 1
         self.write("version", f"{self.version}\n")
+        return self.commit_manifest(amend=amend)
+
+    def commit_manifest(self, *, amend: bool = False) -> str:
+        """What is in the folder, with the version that it has; its hash."""
         if self.manifest:
             self.write("godploy.yaml", yaml.safe_dump(self.manifest, sort_keys=False))
         self.git("add", "--all")
@@ -112,12 +118,14 @@ class App:
         """What the pusher sees, up to the end of the deployment."""
         return self.git("push", *(words or ("godploy", "main")))
 
-    def deploy(self) -> str:
-        """Commits and pushes the next version, and sees it live."""
+    def deploy(self, *words: str) -> str:
+        """A commit with what is in the folder, pushed and live; what the pusher sees."""
         self.commit()
-        seen = self.push()
-        assert "succeeded: live in" in seen, seen
-        assert self.ask().text == f"version {self.version}\n"
+        return self.live(self.push(*words))
+
+    def live(self, seen: str) -> str:
+        """That the newest deployment succeeded; what was seen of it."""
+        assert self.last()["state"] == "succeeded", seen
         return seen
 
     def godploy(self, *words: str, stdin: str = "", code: int | None = 0) -> Done:
@@ -125,6 +133,17 @@ class App:
 
     def ask(self, path: str = "/") -> Answer:
         return self.server.ask(self.host, path)
+
+    def running(self) -> dict[str, str]:
+        """Service → its first container, of what is live; what still drains does not count."""
+        query = """SELECT s.service, s.workload FROM release_service s
+            JOIN stack k ON k.current_release = s.release JOIN environment e ON e.id = k.environment
+            JOIN project p ON p.id = e.project WHERE p.name = ?"""
+        workloads = {row["workload"]: row["service"] for row in self.server.rows(query, self.project)}
+        listed = self.server.engine.containers.list(filters=self.server.label, ignore_removed=True)
+        listed = sorted(listed, key=lambda each: str(each.name), reverse=True)  # the first replica is written last
+        labels = {each.labels.get("godploy.workload", ""): str(each.id) for each in listed}
+        return {service: labels[workload] for workload, service in workloads.items() if workload in labels}
 
     def last(self) -> dict[str, Any]:
         """The newest deployment."""

@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from godploy.core.failures import FAILURES
-from tests.e2e.installation import Answer, until
+from tests.e2e.installation import Answer
 from tests.e2e.load import Load
 from tests.e2e.person import App
 
@@ -176,7 +176,7 @@ def _(app: App) -> None:
 @way("a health path that answers 500")
 def _(app: App) -> None:
     web(app)["health"]["start_timeout"] = "2s"
-    app.behave(health=500)
+    app.behave(ill=True)
 
 
 @way("a port that nobody listens on")
@@ -194,6 +194,20 @@ def _(app: App) -> None:
 def _(app: App) -> None:
     app.manifest["services"]["worker"]["deploy"]["settle"] = "3s"
     app.behave(exit_after=2)
+
+
+@way("an app that falls ill between start and switch")
+def _(app: App) -> None:
+    web(app)["health"]["start_timeout"] = "2s"
+    app.manifest["services"]["worker"]["deploy"]["settle"] = "3s"
+    app.behave(ill_after=1.5)
+
+
+@way("an app that answers 500 to Traefik alone")
+def _(app: App) -> None:
+    for service in app.manifest["services"].values():
+        service["deploy"]["timeout"] = "7s"
+    app.behave(ill_behind_a_proxy=True)
 
 
 def bomb(app: App) -> str:
@@ -223,12 +237,7 @@ def untouched(shop: App, load: Load) -> Iterator[str]:
     """The last good commit. Afterwards the same release serves, nothing is left over and no request has failed."""
     good = shop.git("rev-parse", "HEAD")
     before: list[Any] = [shop.ask()]
-
-    def nothing_drains() -> bool:
-        return not shop.server.rows("SELECT 1 FROM workload WHERE state = 'draining'")
-
-    until(nothing_drains)
-    holdings = shop.server.holdings()
+    holdings = shop.server.settled()
     yield good
     answer: Answer = shop.ask()
     assert [answer] == before, "another release serves"

@@ -19,6 +19,7 @@ HERE = Path(__file__).parent
 VERSION = (HERE / "version").read_text().strip()
 BEHAVIOUR = json.loads((HERE / "behaviour.json").read_text())
 CHUNKS = 20
+BEGUN = time.monotonic()
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -27,7 +28,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         if self.path == "/healthz":
-            self.answer(BEHAVIOUR.get("health", 200), "healthy?\n")
+            self.answer(500 if self.ill() else 200, "healthy?\n")
         elif self.path == "/stream":
             self.stream()
         elif self.path == "/env":
@@ -48,6 +49,11 @@ class Handler(BaseHTTPRequestHandler):
             digest.update(part)
             time.sleep(0.01)
         self.answer(200, digest.hexdigest())
+
+    def ill(self) -> bool:
+        if "ill_after" in BEHAVIOUR:
+            return time.monotonic() - BEGUN > BEHAVIOUR["ill_after"]
+        return "ill" in BEHAVIOUR or ("ill_behind_a_proxy" in BEHAVIOUR and "X-Forwarded-For" in self.headers)
 
     def stream(self) -> None:
         """Lines in chunks over two seconds."""
