@@ -9,15 +9,36 @@ from collections.abc import Iterator
 import docker
 import pytest
 
-from tests.e2e.installation import Installation
+from tests.e2e.elsewhere import Elsewhere
+from tests.e2e.installation import Installation, free_ports
+from tests.e2e.namespace import Namespace
 from tests.e2e.person import App, Person
 
 
 @pytest.fixture(scope="session")
-def server(engine: docker.DockerClient, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+def away() -> Iterator[Namespace]:
+    namespace = Namespace(f"godploy-{uuid.uuid4().hex[:6]}")
+    namespace.make()
+    yield namespace
+    namespace.remove()
+
+
+@pytest.fixture(scope="session")
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Elsewhere]:
+    elsewhere = Elsewhere(tmp_path_factory.mktemp("elsewhere"), free_ports(1)[0])
+    elsewhere.start()
+    yield elsewhere
+    elsewhere.stop()
+
+
+@pytest.fixture(scope="session")
+def server(
+    engine: docker.DockerClient, tmp_path_factory: pytest.TempPathFactory, elsewhere: Elsewhere, away: Namespace
+) -> Iterator[Installation]:
+    """After the namespace: the certificate names the addresses that the machine has when it is first started."""
     installation = Installation(tmp_path_factory.mktemp("godploy"), f"e{uuid.uuid4().hex[:10]}", engine)
     try:
-        installation.start(poll_interval="1.5")
+        installation.start(poll_interval="1.5", private_bases=elsewhere.base)
         installation.make_owner()
         yield installation
         code = installation.stop()

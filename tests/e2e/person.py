@@ -54,12 +54,9 @@ class Person:
         flags = ("--token-stdin", "--fingerprint", self.server.fingerprint())
         self.run(GODPLOY, "login", url or self.server.url, *flags, stdin=self.server.token)
 
-    def app(
-        self, project: str, manifest: Mapping[str, Any], *, repository: str | None = None, files: str | None = "app"
-    ) -> App:
+    def app(self, project: str, manifest: Mapping[str, Any], *, files: str | None = "app", link: bool = True) -> App:
         """A checkout of an app (the sample app, or an empty folder) with a first commit, linked to a project."""
-        name = repository or project
-        app = App(self, self.home / name, project)
+        app = App(self, self.home / project, project)
         app.folder.mkdir()
         for path in (HERE / files).iterdir() if files else ():
             shutil.copy(path, app.folder)
@@ -67,7 +64,8 @@ class Person:
         app.manifest = json.loads(json.dumps(manifest))
         app.git("init", "-q")
         app.commit()
-        self.run(GODPLOY, "link", project, "--repository", name, cwd=app.folder)
+        if link:
+            self.run(GODPLOY, "link", cwd=app.folder)
         return app
 
 
