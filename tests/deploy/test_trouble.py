@@ -12,7 +12,7 @@ import pytest
 from godploy import bootstrap
 from godploy.core.model import State
 from godploy.core.naming import new_id
-from godploy.deploy import intake, poller, recovery, worker
+from godploy.deploy import intake, recovery, retention, worker
 from godploy.errors import Conflict, Unavailable
 from godploy.runtimes.fake.runtime import Fake
 from godploy.runtimes.fake.world import World
@@ -194,13 +194,12 @@ async def test_a_loop_that_dies_ends_the_process(it: Godploy, monkeypatch: pytes
     async def broken(*_: Any) -> None:
         raise RuntimeError("a bug")
 
-    await shop.repository(it)
     await it.until(it.services.ready.is_set)
-    monkeypatch.setattr(poller, "catch_up", broken)
-    it.services.changes.ring("poller")
+    monkeypatch.setattr(retention, "tidy", broken)
+    it.services.changes.ring("retention")
     async with asyncio.timeout(5):
         await it.supervisor.died.wait()
-    assert it.supervisor.reason == "the loop poller ended: RuntimeError('a bug')"
+    assert it.supervisor.reason == "the loop retention ended: RuntimeError('a bug')"
 
 
 async def test_a_log_that_cannot_be_opened_fails_its_deployment_alone(
