@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 import time
 from contextlib import aclosing
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -254,6 +256,17 @@ async def test_closed_streams_leave_no_thread(real: EngineBench, environment: st
         return streams() == 0
 
     await eventually(none)
+
+
+async def test_calls_leave_no_connection_open(real: EngineBench) -> None:
+    def sockets() -> int:
+        found = (os.readlink(path) for path in Path("/proc/self/fd").iterdir() if path.is_symlink())
+        return sum(name.startswith("socket:") for name in found)
+
+    await real.runtime.images()
+    before = sockets()
+    await asyncio.gather(*(real.runtime.has_image(f"nobody-has/{number}") for number in range(30)))
+    assert sockets() <= before
 
 
 async def test_an_engine_that_is_down_is_said_at_once(tmp_path: Any) -> None:
