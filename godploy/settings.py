@@ -174,6 +174,13 @@ def _capabilities(value: Any) -> tuple[str, ...]:
     return names
 
 
+def _count(value: Any) -> int:
+    number = int(value)
+    if number < 1:
+        raise ValueError("it must be at least 1")
+    return number
+
+
 def _seconds(value: Any) -> float:
     number = float(value)
     if number <= 0:
@@ -196,6 +203,10 @@ def _limits(tree: Mapping[str, Any]) -> Policy:
     values: dict[str, Any] = dict(tree)
     if "memory" in values:
         values["memory"] = size(str(values["memory"]))
+    if "replicas" in values:
+        values["replicas"] = _count(values["replicas"])
+    if "cpus" in values:
+        values["cpus"] = float(values["cpus"])
     for name in ("hosts", "registries"):
         if name in values:
             values[name] = _names(values[name])
@@ -212,7 +223,7 @@ _CONVERT: Mapping[str, Any] = {
     "instance": _instance,
     "pool": _pool,
     "private_bases": _names,
-    "builds": int,
+    "builds": _count,
     "build_timeout": _seconds,
     "poll_interval": _seconds,
     "capabilities": _capabilities,

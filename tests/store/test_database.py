@@ -18,7 +18,6 @@ from godploy.store import Store, database, deployments, events
 from godploy.store.database import SchemaTooNewError
 from tests.store.conftest import Rows, queue
 
-
 KNOWN = database.migrations()
 
 
@@ -83,7 +82,7 @@ async def test_writes_do_not_interleave(store: Store) -> None:
 
 
 async def test_readers_cannot_write_and_see_one_moment(store: Store) -> None:
-    with pytest.raises(sqlite3.OperationalError, match="readonly|read-only"):
+    with pytest.raises(sqlite3.OperationalError, match=r"readonly|read-only"):
         await store.read(add)
     loop = asyncio.get_running_loop()
 
