@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 from godploy.core.failures import FAILURES, Failed, failure
 from godploy.core.model import Stage
@@ -10,6 +11,7 @@ from godploy.deploy.job import Job
 from godploy.drivers.git_objects import FileTooLarge, NotARegularFile, TreeTooLarge
 from godploy.drivers.git_program import GitError
 from godploy.errors import GodployError, Invalid
+from godploy.redact import Redactor
 from godploy.runtimes.protocol import BuildFailed, ImageNotFound, RuntimeUnavailable, Unhealthy
 
 logger = logging.getLogger(__name__)
@@ -18,7 +20,24 @@ _LAST_LINES = 20
 
 
 def cause(job: Job, error: BaseException) -> GodployError:
-    """The failure to report for an exception; lines that explain it are written to the log first."""
+    """The failure to report for an exception; lines that explain it are written to the log first.
+
+    It is kept in the database and shown to whoever asks, so it hides secrets as the log does: a program's last words
+    may hold anything.
+    """
+    failed = _cause(job, error)
+    failed.message, failed.next_step = job.redactor(failed.message), job.redactor(failed.next_step)
+    failed.fields = {name: _hidden(job.redactor, fact) for name, fact in failed.fields.items()}
+    return failed
+
+
+def _hidden(redactor: Redactor, fact: Any) -> Any:
+    if isinstance(fact, str):
+        return redactor(fact)
+    return [_hidden(redactor, each) for each in fact] if isinstance(fact, (list, tuple)) else fact
+
+
+def _cause(job: Job, error: BaseException) -> GodployError:
     match error:
         case Failed():
             return error
