@@ -13,6 +13,7 @@ from tests.e2e.elsewhere import Elsewhere
 from tests.e2e.installation import Installation, free_ports
 from tests.e2e.namespace import Namespace
 from tests.e2e.person import App, Person
+from tests.e2e.secrecy import Arguments
 
 
 @pytest.fixture(scope="session")
@@ -32,8 +33,20 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Elsewhere]:
 
 
 @pytest.fixture(scope="session")
+def arguments() -> Iterator[Arguments]:
+    arguments = Arguments()
+    arguments.start()
+    yield arguments
+    arguments.stop()
+
+
+@pytest.fixture(scope="session")
 def server(
-    engine: docker.DockerClient, tmp_path_factory: pytest.TempPathFactory, elsewhere: Elsewhere, away: Namespace
+    engine: docker.DockerClient,
+    tmp_path_factory: pytest.TempPathFactory,
+    elsewhere: Elsewhere,
+    away: Namespace,
+    arguments: Arguments,
 ) -> Iterator[Installation]:
     """After the namespace: the certificate names the addresses that the machine has when it is first started."""
     installation = Installation(tmp_path_factory.mktemp("godploy"), f"e{uuid.uuid4().hex[:10]}", engine)

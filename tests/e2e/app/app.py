@@ -89,7 +89,7 @@ def serve() -> None:
         held = [b"x" * (1 << 20) for _ in range(BEHAVIOUR["allocate"])]
         print(f"{len(held)} MiB read", flush=True)
     if "exit" in BEHAVIOUR:
-        print("cannot start: no configuration", flush=True)
+        print(f"cannot start: {os.environ.get(BEHAVIOUR.get('tell', ''), 'no configuration')}", flush=True)
         sys.exit(BEHAVIOUR["exit"])
     if "exit_after" in BEHAVIOUR:
         threading.Timer(BEHAVIOUR["exit_after"], os._exit, [4]).start()
