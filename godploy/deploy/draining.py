@@ -10,7 +10,7 @@ from godploy.deploy import launches
 from godploy.deploy.services import Services
 from godploy.deploy.undo import shrink
 from godploy.errors import GodployError
-from godploy.runtimes.protocol import RuntimeUnavailable
+from godploy.runtimes.protocol import ImageNotFound, Unhealthy
 from godploy.store import Connection, addresses, deployments, releases, stacks
 
 logger = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ async def run(services: Services) -> None:
         wait = _LOOK_EVERY
         try:
             wait = await retire_due(services)
-        except (RuntimeUnavailable, GodployError) as error:
+        except (Unhealthy, ImageNotFound, GodployError) as error:
             logger.warning("draining: %s", error)
             wait = 2.0
         await services.changes.wait("drains", wait)
@@ -40,13 +40,12 @@ async def retire_due(services: Services) -> float:
             await _retire(services, workload)
         else:
             wait = min(wait, left)
-    for workload, replicas, due in await services.store.read(_surplus):
+    for workload, _, due in await services.store.read(_surplus):
         left = due - time.time()
-        if left <= 0:
-            async with services.locks.stack(workload.stack):
-                await shrink(services, workload, replicas)
-        else:
+        if left > 0:
             wait = min(wait, left)
+        elif not services.locks.stack(workload.stack).locked():
+            await _remove_surplus(services, workload)
     return wait
 
 
@@ -63,6 +62,14 @@ async def _retire(services: Services, workload: Workload) -> None:
     await services.store.write(gone)
     services.changes.ring("retention")
     services.changes.ring("stack", workload.stack)
+
+
+async def _remove_surplus(services: Services, scaled: Workload) -> None:
+    """Looked up once more under the lock, since a deployment may have begun to scale it up again."""
+    async with services.locks.stack(scaled.stack):
+        for workload, replicas, due in await services.store.read(_surplus):
+            if workload.id == scaled.id and due <= time.time():
+                await shrink(services, workload, replicas)
 
 
 def _surplus(conn: Connection) -> list[tuple[Workload, int, float]]:

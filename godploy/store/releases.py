@@ -140,10 +140,6 @@ def workload(conn: sqlite3.Connection, workload_id: str) -> Workload:
     return rows.workload(row)
 
 
-def workloads(conn: sqlite3.Connection, ids: Iterable[str]) -> dict[str, Workload]:
-    return {workload_id: workload(conn, workload_id) for workload_id in ids}
-
-
 def present(conn: sqlite3.Connection, stack_id: str | None = None) -> list[Workload]:
     """Workloads that may have containers."""
     query = "SELECT * FROM workload WHERE state != 'gone' AND (? IS NULL OR stack = ?) ORDER BY created_at"
@@ -202,11 +198,6 @@ def forget_workloads(conn: sqlite3.Connection) -> None:
 
 
 # Images
-
-
-def image(conn: sqlite3.Connection, environment_id: str, key: str) -> ResolvedImage | None:
-    row = conn.execute("SELECT * FROM image WHERE environment = ? AND key = ?", (environment_id, key)).fetchone()
-    return ResolvedImage(row["id"], None, tuple(json.loads(row["ports"]))) if row else None
 
 
 def images(conn: sqlite3.Connection, environment_id: str) -> dict[str, ResolvedImage]:

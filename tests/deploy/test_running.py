@@ -178,6 +178,26 @@ async def test_a_drain_goes_on_over_a_restart(tmp_path: Path, world: World) -> N
     assert retired == ["demote", "stop", "remove"]
 
 
+async def test_surplus_that_cannot_be_taken_away_is_tried_again(it: Godploy, caplog: pytest.LogCaptureFixture) -> None:
+    """Somebody removed the containers by hand, and the image is broken by now."""
+    slow = {"drain": "60s"}
+    await shop.deploy(it, manifest(web=web(replicas=2, deploy=slow)))
+    await it.ended(await shop.push(it, manifest(web=web(replicas=1, deploy=slow))))
+    stack = await the_stack(it)
+    workload = await shop.running(it, "web", stack)
+    image = workload.specification["image"]
+    async with it.services.locks.stack(stack.id):  # the reconciler looks elsewhere
+        it.world.containers.clear()
+        it.world.images[image] = "exits"
+    await it.services.store.write(lambda conn: conn.execute("UPDATE release SET created_at = 0"))
+    it.services.changes.ring("drains")
+    await it.until(lambda: "draining: exited" in caplog.text)
+    assert not it.supervisor.died.is_set()
+    it.world.images[image] = "healthy"
+    await it.settled()
+    assert [container.replica for container in it.world.of(workload.id)] == [1]
+
+
 # The health watch
 
 
