@@ -117,7 +117,7 @@ class Bench:
         stat = Path(f"/proc/{self.godploy.process.pid}/stat").read_text().rpartition(") ")[2].split()
         return (int(stat[11]) + int(stat[12])) / _TICKS
 
-    def acknowledgements(self, count: int, pause: float = 0.05) -> list[Acknowledgement]:
+    def acknowledgements(self, count: int, pause: float = 0.1) -> list[Acknowledgement]:
         """Signed deliveries of a generic hook, each on a connection of its own. In the pauses Godploy decides it, by
         asking the git server, which a daemon on this machine is."""
         with _git_daemon(self.checkout.folder, self.godploy.git_port) as url:
