@@ -25,3 +25,13 @@ def test_five_pushes_lose_no_request(shop: App) -> None:
     assert load.tally.rate >= 50
     assert all(load.tally.good[kind] == load.tally.sent[kind] > 0 for kind in (KEEP_ALIVE, SLOW_POST, STREAM))
     assert len(load.tally.releases) == PUSHES + 1
+
+
+@pytest.mark.long
+def test_twenty_swaps_under_two_hundred_requests_a_second(shop: App) -> None:
+    with Load(shop.server.http, shop.host, rate=200) as load:
+        for _ in range(20):
+            shop.deploy()
+    assert load.tally.failures == []
+    assert load.tally.rate >= 190
+    assert len(load.tally.releases) == 21
