@@ -58,7 +58,7 @@ async def to_the_end(work: Coroutine[Any, Any, T]) -> T:
         try:
             await asyncio.shield(task)
         except asyncio.CancelledError:
-            cancelled = not task.done()
+            cancelled = True
         except Exception:
             break
     if cancelled:

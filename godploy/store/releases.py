@@ -25,8 +25,10 @@ def draft(
     references: Mapping[str, str],
     services: Iterable[ReleaseService],
 ) -> Release:
-    """A release that is not current yet: the recorded intent of a switch."""
+    """A release that is not current yet: the recorded intent of a switch. It takes the place of one that an interrupted
+    attempt of the same deployment left."""
     release_id = new_id()
+    conn.execute("DELETE FROM release WHERE deployment = ?", (deployment.id,))
     number = conn.execute("SELECT ifnull(max(number), 0) + 1 FROM release WHERE stack = ?", (deployment.stack,))
     conn.execute(
         "INSERT INTO release VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",

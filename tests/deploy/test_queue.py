@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from godploy.core.model import Kind, Stage, State
-from godploy.deploy import acts, switching
+from godploy.deploy import acts, follow, switching
+from godploy.deploy import worker as worker_loop
 from godploy.errors import Conflict
 from godploy.runtimes.fake.world import HEALTHY
 from godploy.store import deployments
@@ -111,6 +112,25 @@ async def test_a_person_ends_it_during_the_switch(it: Godploy) -> None:
     it.edge.answers = it.edge.serves
     await it.settled()
     assert it.edge.serves("web-shop.localhost") == (before.id, before.services[0].workload)
+
+
+async def test_a_person_ends_it_before_it_has_begun(it: Godploy) -> None:
+    """Not even its log was open: nothing could be said, and yet it gets its final state and makes way for the next."""
+    opening, never = asyncio.Event(), asyncio.Event()
+
+    async def opens(*_: Any) -> Any:
+        opening.set()
+        await never.wait()
+
+    with pytest.MonkeyPatch.context() as slow:
+        slow.setattr(worker_loop, "open_job", opens)
+        deployment = await shop.push(it, manifest(web=web("app:1")))
+        await opening.wait()
+    await acts.cancel(it.services, deployment, "anna")
+    async with asyncio.timeout(20):
+        ended = await follow.ended(it.services, deployment.id)
+    assert (ended.state, ended.result) == (State.CANCELLED, "cancelled by anna")
+    assert (await shop.deploy(it, manifest(web=web("app:2")))).state is State.SUCCEEDED
 
 
 async def test_a_queued_one_is_cancelled_at_once(it: Godploy) -> None:

@@ -208,7 +208,7 @@ def _watchful(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def watched(**more: Any) -> dict[str, Any]:
-    return web(health={"interval": "1s", "failures": 2, "timeout": "1s"}, **more)
+    return web(health={"interval": "1s", "failures": 1, "timeout": "1s"}, **more)
 
 
 @pytest.mark.usefixtures("_watchful")

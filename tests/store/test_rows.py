@@ -140,6 +140,19 @@ async def test_one_running_deployment_is_a_law_of_the_schema(store: Store, rows:
         await store.write(lambda conn: conn.execute("UPDATE deployment SET state = 'running'"))
 
 
+async def test_a_deployment_leaves_one_release_however_often_it_was_attempted(store: Store, rows: Rows) -> None:
+    def story(conn: Any) -> tuple[str, list[str]]:
+        made = queue(conn, rows.stack)
+        deployments.claim(conn)
+        for _ in range(2):
+            release = releases.draft(conn, made, manifest="", routes=[], references={}, services=[])
+        deployments.finish(conn, made.id, State.SUCCEEDED)
+        return release.id, [each.id for each in releases.of_stack(conn, rows.stack.id)]
+
+    last, committed = await store.write(story)
+    assert committed == [last]
+
+
 # Deliveries
 
 
