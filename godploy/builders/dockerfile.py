@@ -49,9 +49,9 @@ def commands(
         argv += ["--target", build.target]
     if build.pull:
         argv.append("--pull")
-    argv += ["--build-arg", f"BUILDKIT_CACHE_MOUNT_NS={cache_ns}"]
     for name, sealed in sorted(build.args.items()):
         argv += ["--build-arg", f"{name}={fill(sealed, lambda reference: _value(reference, inputs.commit))}"]
+    argv += ["--build-arg", f"BUILDKIT_CACHE_MOUNT_NS={cache_ns}"]  # the last of several counts
     for name in sorted(build.secrets):
         argv += ["--secret", f"id={name},src={{secrets}}/{name}"]
     for name, value in sorted(labels.items()):

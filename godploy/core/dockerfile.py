@@ -1,4 +1,4 @@
-"""The little that must be known of a Dockerfile's text: which ports its last stage exposes.
+"""The little that must be known of a Dockerfile's text: which ports its last stage exposes, and who is to read it.
 
 Facts of the format: https://docs.docker.com/reference/dockerfile/ (continuation lines, comments, FROM, EXPOSE, ARG).
 """
@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 
 _ESCAPE = re.compile(r"#\s*escape\s*=\s*([`\\])", re.IGNORECASE)
+_SYNTAX = re.compile(r"(?:#|//)\s*syntax\s*=\s*(\S+).*", re.IGNORECASE)
+_OFFICIAL = re.compile(r"(?:docker\.io/)?docker/dockerfile(?:[:@][A-Za-z0-9._:@-]+)?")
 _VARIABLE = re.compile(r"\$(?:\{(\w+)(?::-([^}]*))?\}|(\w+))")
 
 
@@ -24,6 +26,26 @@ def exposed(text: str) -> tuple[int, ...]:
         elif name == "EXPOSE":
             ports += [port for word in rest.split() if (port := _port(_filled(word, variables)))]
     return tuple(dict.fromkeys(ports))
+
+
+def foreign_frontend(text: str) -> str | None:
+    """The image that is to read this Dockerfile (`# syntax=…`), where it is not Docker's own; None for nearly all.
+
+    A frontend is a program that tells BuildKit what to do, so a foreign one could mount the caches of other projects.
+    Read more widely than BuildKit does, which has changed its mind about comments that come before:
+    https://docs.docker.com/build/buildkit/frontend/
+    """
+    text = text.lstrip("\ufeff \t\r\n")
+    if text.startswith("{"):
+        return "a JSON file"
+    for line in text.splitlines():
+        stripped = line.strip()
+        if stripped and not stripped.startswith(("#", "//")):
+            return None
+        found = _SYNTAX.fullmatch(stripped)
+        if found is not None and not _OFFICIAL.fullmatch(found[1]):
+            return found[1]
+    return None
 
 
 def _instructions(text: str) -> list[tuple[str, str]]:

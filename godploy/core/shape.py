@@ -17,6 +17,8 @@ from godploy.core import naming, units, words
 from godploy.core.problems import Path, Problem
 from godploy.core.references import BadReferenceError, references
 
+# Among them are whose caches a build may mount, and which program reads the Dockerfile.
+_OF_THE_BUILDER = "BUILDKIT_"
 _SMALLEST_MEMORY = "6M"  # below that the engine refuses to make a container
 
 
@@ -76,6 +78,8 @@ class Shape:
         shaped = self._written(said, path)
         for name, text in shaped.items():
             place = (*path, name)
+            if name.upper().startswith(_OF_THE_BUILDER):
+                self.complain(place, f"arguments that begin with {_OF_THE_BUILDER} steer the builder, not the image")
             for reference in self._references(text or "", place):
                 if reference.kind == "secrets":
                     self.complain(

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from godploy.builders import dockerfile
+from godploy.core.dockerfile import foreign_frontend
 from godploy.core.facts import ResolvedImage
 from godploy.core.failures import failure
 from godploy.core.plan import BuildPlan, Plan, ServicePlan
@@ -17,6 +18,8 @@ from godploy.deploy.job import Job
 from godploy.redact import Secret
 from godploy.runtimes.protocol import BuildFailed
 from godploy.store import releases
+
+_DOCKERFILE_LIMIT = 4 * 1024 * 1024
 
 
 async def build(job: Job, plan: Plan) -> Mapping[str, str]:
@@ -54,6 +57,7 @@ async def _built(job: Job, service: ServicePlan, build: BuildPlan) -> ResolvedIm
 async def _run(job: Job, service: str, build: BuildPlan) -> ResolvedImage:
     services = job.services
     values = await launches.reveal(services, job.environment.id, build.secrets)
+    await _refuse_foreign_frontend(job, service, build)
     directory = await asyncio.to_thread(tempfile.mkdtemp, dir=services.settings.data / "builds", prefix=f"{service}-")
     try:
         await _export(job, build, Path(directory))
@@ -75,6 +79,15 @@ async def _run(job: Job, service: str, build: BuildPlan) -> ResolvedImage:
         raise BuildFailed(error.code, {**error.facts, "service": service}, error.lines) from error
     finally:
         await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
+
+
+async def _refuse_foreign_frontend(job: Job, service: str, build: BuildPlan) -> None:
+    assert job.repository is not None and job.deployment.commit is not None
+    raw = await job.services.git.read(job.repository.id, job.deployment.commit, build.dockerfile, _DOCKERFILE_LIMIT)
+    frontend = foreign_frontend((raw or b"").decode(errors="replace"))
+    if frontend is not None:
+        step = f"# syntax={frontend} (on this server a Dockerfile is read by docker/dockerfile alone)"
+        raise failure("build_failed", service=service, step=step)
 
 
 async def _export(job: Job, build: BuildPlan, directory: Path) -> None:

@@ -25,8 +25,8 @@ def test_the_whole_command() -> None:
     assert command.argv == (
         "docker", "build", "--progress", "plain", "-t", "gp/t:1", "-f", "/exported/app/docker/Dockerfile",
         "--target", "runtime", "--pull",
-        "--build-arg", "BUILDKIT_CACHE_MOUNT_NS=p1-e1",
         "--build-arg", "A=b c", "--build-arg", "AT=v-abc123", "--build-arg", "LITERAL=${x}",
+        "--build-arg", "BUILDKIT_CACHE_MOUNT_NS=p1-e1",
         "--secret", "id=NPM_TOKEN,src={secrets}/NPM_TOKEN",
         "--label", "godploy.instance=main",
         "/exported/app",
