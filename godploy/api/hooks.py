@@ -2,7 +2,8 @@
 
 Everything is refused alike: an unknown hook, a wrong signature, a stale timestamp get the same 401 after the same work.
 Refusals are counted by address; one that has used them up is turned away before its body is read where its headers
-alone refuse it. An authentic delivery is never turned away, whatever its neighbours behind the same address do.
+alone refuse it. An authentic delivery is never turned away, whatever its neighbours behind the same address do, nor
+does it wait for what can only be refused: that is read without being kept.
 """
 
 from __future__ import annotations
@@ -49,21 +50,26 @@ async def receive_hook(call: Call) -> web.Response:
     hopeless = repository is None or not signing.well_formed(request.headers, time.time())
     if hopeless and app[REFUSALS].empty(address):
         raise answers.TooManyRequestsError("too many refused deliveries from this address")
+    if repository is None or hopeless:
+        app[REFUSALS].take(address)
+        await _taken(request, signing.nobodys().update)
+        raise _refused()
     async with app[BODIES]:
         body = await _body(request)
-        secrets = (
-            [call.services.keyring.unseal(each, hook_context(repository.id)) for each in sealed] if repository else []
-        )
-        authentic = await _soon(body, lambda: signing.verify(request.headers, body, secrets, time.time()))
-        if repository is None or not authentic:
+        secrets = [call.services.keyring.unseal(each, hook_context(repository.id)) for each in sealed]
+        if not await _soon(body, lambda: signing.verify(request.headers, body, secrets, time.time())):
             app[REFUSALS].take(address)
-            raise Unauthorized(
-                "this delivery is not authentic",
-                next_step=f"check the hook's address, its secret, and that {signing.TIMESTAMP} is the time now",
-            )
+            raise _refused()
         told = _push(await _soon(body, lambda: contract.parse(body)))
     delivery, new = await intake.receive(call.services, repository, "hook", request.headers[signing.DELIVERY], told)
     return web.json_response(_received(delivery), status=202 if new else 200)
+
+
+def _refused() -> Unauthorized:
+    return Unauthorized(
+        "this delivery is not authentic",
+        next_step=f"check the hook's address, its secret, and that {signing.TIMESTAMP} is the time now",
+    )
 
 
 def _received(delivery: Delivery) -> dict[str, str | None]:
@@ -83,20 +89,26 @@ async def _soon(body: bytes, work: Callable[[], T]) -> T:
 
 async def _body(request: web.Request) -> bytes:
     """The raw bytes. The application's own limit is that of the API, so they are read here."""
+    chunks: list[bytes] = []
+    await _taken(request, chunks.append)
+    return b"".join(chunks)
+
+
+async def _taken(request: web.Request, take: Callable[[bytes], object]) -> None:
+    """Passes the body on as it comes, bounded in size and time."""
     too_large = TooLarge(f"a delivery may have {BODY_LIMIT >> 20} MiB")
     if (request.content_length or 0) > BODY_LIMIT:
         raise too_large
-    chunks, size = [], 0
+    size = 0
     try:
         async with asyncio.timeout(_BODY_TIMEOUT):
             async for chunk in request.content.iter_any():
                 size += len(chunk)
                 if size > BODY_LIMIT:
                     raise too_large
-                chunks.append(chunk)
+                take(chunk)
     except TimeoutError as error:
         raise Unavailable("the body did not arrive in time") from error
-    return b"".join(chunks)
 
 
 def _push(tree: object) -> dict[str, str | None]:

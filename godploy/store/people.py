@@ -100,4 +100,4 @@ def role(conn: sqlite3.Connection, user: str, organization: str) -> str | None:
 
 
 def _hash(token: str) -> bytes:
-    return hashlib.sha256(token.encode()).digest()
+    return hashlib.sha256(token.encode(errors="replace")).digest()  # what is no UTF-8 is nobody's
