@@ -147,6 +147,7 @@ async def gather(
     def rows(conn: Connection) -> Facts:
         owners = projects.host_owners(conn, written)
         served = _served(conn, project, environment, stack)
+        elsewhere = {host for host, found in served.items() if found.environment != environment.name}
         names = stacks.services(conn, environment.id)
         return Facts(
             project=project.name,
@@ -160,7 +161,7 @@ async def gather(
             neighbours=_neighbours(conn, environment, stack),
             users_of=_users_of(conn, environment, stack),
             hosts={host: _host(host, owners, served, project, settings.host) for host in written},
-            taken_names=projects.hosts_of_others(conn, project.id),
+            taken_names=projects.hosts_of_others(conn, project.id) | elsewhere,
             short_id=environment.id,
             policy=settings.policy(project.name),
             stopped=frozenset(name for name, found in names.items() if found.stack == stack.id and found.stopped),
@@ -192,7 +193,7 @@ def _served(conn: Connection, project: Project, environment: Environment, stack:
 def _host(
     host: str, owners: Mapping[str, str], served: Mapping[str, _Served], project: Project, reserved: str
 ) -> HostFact:
-    if host == reserved:
+    if host in (reserved, "localhost"):  # on loopback Godploy answers itself, whatever its address is elsewhere
         return HostFact("reserved")
     owner = owners.get(host)
     if owner is None:
