@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
+import signal
 import subprocess
 import time
 from collections.abc import Mapping
@@ -39,7 +41,7 @@ class Elsewhere:
 
     def stop(self) -> None:
         if self.process is not None:
-            self.process.terminate()
+            os.killpg(self.process.pid, signal.SIGTERM)  # `git` itself is only the parent of the daemon
             self.process.wait(10)
             self.process = None
 

@@ -6,12 +6,15 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from unittest import mock
 
+import docker
 import pytest
 
 from godploy import resources
+from tests.e2e.installation import Installation
 from tests.e2e.person import App, Person
 
 pytestmark = pytest.mark.engine
@@ -25,10 +28,18 @@ CMD ["httpd", "-f", "-p", "8000", "-h", "/www"]
 
 
 @pytest.fixture(scope="module")
-def many(person: Person) -> Iterator[App]:
+def moving(server: Installation) -> Iterator[str]:
+    """A tag of this run alone."""
+    tag = f"e2e/{server.name}:moving"
+    yield tag
+    with suppress(docker.errors.ImageNotFound):
+        server.engine.images.remove(tag)
+
+
+@pytest.fixture(scope="module")
+def many(person: Person, moving: str) -> App:
     """Five services that are built, one of a moving tag and one of a template; one names the commit."""
     server = person.server
-    moving = f"e2e/{server.name}:moving"
     server.engine.images.get("busybox:stable").tag(moving)
     services = {
         name: {"build": {"context": name}, "port": 8000, "deploy": {"drain": "1s"}, "stop_grace_period": "1s"}
@@ -42,8 +53,7 @@ def many(person: Person) -> Iterator[App]:
         app.write(f"{name}/Dockerfile", DOCKERFILE)
         app.write(f"{name}/index.html", f"{name} 1\n")
     app.deploy()
-    yield app
-    server.engine.images.remove(moving)
+    return app
 
 
 SERVICES = (*BUILT, "sleeper", "cache")
