@@ -234,7 +234,7 @@ class Fake(Runtime):
         await self._before("logs")
         said = {each.replica: len(each.lines) for each in self.world.of(ref.workload)}
         held = [(at, each.replica, text) for each in self.world.of(ref.workload) for at, text in each.lines[-tail:]]
-        for line in sorted(held) if tail else ():
+        for line in sorted(held, key=lambda line: line[0]) if tail else ():
             yield line
         while follow and any(each.running for each in self.world.of(ref.workload)):
             for each in self.world.of(ref.workload):
