@@ -2,9 +2,10 @@
 # A Docker engine on the default socket: found, installed from Debian's packages, started with or without systemd.
 
 engine_socket=/var/run/docker.sock
+engine_patience=5 # seconds that it may take for one answer
 
 engine_answers() {
-  [ -S "$engine_socket" ] && curl -fsS --max-time 5 --unix-socket "$engine_socket" http://localhost/_ping >/dev/null 2>&1
+  [ -S "$engine_socket" ] && curl -fsS --max-time $engine_patience --unix-socket "$engine_socket" http://localhost/_ping >/dev/null 2>&1
 }
 
 # engine_listens   someone holds the socket, even if too busy to answer now. A second engine on this network would take the
@@ -12,7 +13,7 @@ engine_answers() {
 engine_listens() {
   local status=0
   [ -S "$engine_socket" ] || return 1
-  curl -fsS --max-time 5 --unix-socket "$engine_socket" http://localhost/_ping >/dev/null 2>&1 || status=$?
+  curl -fsS --max-time $engine_patience --unix-socket "$engine_socket" http://localhost/_ping >/dev/null 2>&1 || status=$?
   [ $status != 7 ] # 7: nobody there, as a killed engine leaves it
 }
 
@@ -58,8 +59,8 @@ engine_install() {
   ensure_packages $(engine_packages)
 }
 
-# engine_start STATE DATA [LAUNCHER…]   where engine_found finds none: starts an engine as a process of ours and waits until it answers.
-# STATE holds pid file and log, DATA the images; LAUNCHER is put in front of dockerd (something that restarts it).
+# engine_start STATE DATA [LAUNCHER…]   where engine_found finds none: starts an engine as a process of ours and waits
+# until it answers. STATE holds pid file and log, DATA the images; LAUNCHER is put in front of dockerd (something that restarts it).
 engine_start() {
   local state=$1 data=$2 run=$1/run
   shift 2

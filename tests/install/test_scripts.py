@@ -112,7 +112,7 @@ def test_the_demo_is_a_valid_manifest() -> None:
 
 def test_no_engine_is_started_beside_one_that_is_too_busy_to_answer(tmp_path: Path) -> None:
     script = """
-        engine_socket=$1; engine_wait() { echo "waits $1 s"; [ "$1" = 120 ]; }
+        engine_socket=$1; engine_patience=1; engine_wait() { echo "waits $1 s"; [ "$1" = 120 ]; }
         engine_found && echo found
         """
     with socket.socket(socket.AF_UNIX) as busy:
