@@ -85,16 +85,23 @@ async def _decide(services: Services, delivery: Delivery) -> None:
         verdict = _Verdict(f"not understood because of an error in Godploy: {error}")
     avoid = await occupied(services) if verdict.environments else []
     try:
-        await services.store.write(lambda conn: _record(services, conn, repository, delivery, verdict, avoid))
+        await _write_down(services, repository, delivery, verdict, avoid)
     except Unavailable as trouble:  # a full disk, say: it stays received, and is taken up again
         logger.warning("delivery %s stays undecided: %s", delivery.id, trouble)
         await asyncio.sleep(_AFTER_TROUBLE)
         return
+    services.changes.ring("worker")
+    services.changes.ring("delivery", delivery.id)
+
+
+async def _write_down(
+    services: Services, repository: Repository, delivery: Delivery, verdict: _Verdict, avoid: Sequence[str]
+) -> None:
+    try:
+        await services.store.write(lambda conn: _record(services, conn, repository, delivery, verdict, avoid))
     except Conflict as trouble:  # the pool has no network for another environment: that is this delivery's verdict
         refused = f"{verdict.text}, which is not possible: {trouble}"
         await services.store.write(lambda conn: deliveries.decide(conn, delivery.id, refused))
-    services.changes.ring("worker")
-    services.changes.ring("delivery", delivery.id)
 
 
 async def _consider(services: Services, repository: Repository, delivery: Delivery) -> _Verdict:

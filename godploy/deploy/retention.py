@@ -12,6 +12,7 @@ from godploy.core.model import Release
 from godploy.core.sealing import secret_versions
 from godploy.core.specification import Specification
 from godploy.deploy.services import Services
+from godploy.drivers.git_program import GitError
 from godploy.errors import GodployError
 from godploy.runtimes.protocol import RuntimeUnavailable
 from godploy.store import Connection, deliveries, deployments, events, outbox, projects, releases, secrets, stacks
@@ -42,9 +43,12 @@ async def tidy(services: Services) -> None:
     for deployment in gone.deployments:
         await services.logbook.remove(deployment)
     for repository, commits in gone.commits.items():
-        for commit in commits:
-            await services.git.let_go(repository, commit)
-        await services.git.tidy(repository)
+        try:
+            for commit in commits:
+                await services.git.let_go(repository, commit)
+            await services.git.tidy(repository)
+        except (GitError, TimeoutError) as error:  # one that is hard to pack is that repository's trouble alone
+            logger.warning("retention: the repository %s was not tidied: %s", repository, error)
     if await services.store.read(deployments.running):
         return  # a build may be about to use an image that nothing names yet
     for image in await services.runtime.images():

@@ -1,5 +1,7 @@
 """After going live: every replica is asked each `interval`; after `failures` bad answers in a row it counts as
-unhealthy and leaves the pool while another is healthy. Nothing is restarted for it: the engine restarts what exits."""
+unhealthy and leaves the pool while another is healthy. Nothing is restarted for it: the engine restarts what exits.
+
+Each workload is asked by itself: one that lets its health check hang holds up nobody else's."""
 
 from __future__ import annotations
 
@@ -39,18 +41,38 @@ class Watch:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._watched: dict[str, _Watched] = {}
+        self._asking: dict[str, asyncio.Task[None]] = {}  # by workload
         self._looked = 0.0
 
     async def run(self) -> None:
         await self._services.ready.wait()
-        while True:
-            try:
-                await self._look()
-                due = [watched for watched in self._watched.values() if watched.due <= time.monotonic()]
-                await asyncio.gather(*(self._ask(watched) for watched in due))
-            except GodployError as error:
-                logger.warning("health: %s", error)
-            await asyncio.sleep(_TICK)
+        try:
+            while True:
+                try:
+                    await self._look()
+                except GodployError as error:
+                    logger.warning("health: %s", error)
+                self._ask_due()
+                await asyncio.sleep(_TICK)
+        finally:
+            for task in self._asking.values():
+                task.cancel()
+            await asyncio.gather(*self._asking.values(), return_exceptions=True)
+
+    def _ask_due(self) -> None:
+        for workload, task in list(self._asking.items()):
+            if task.done():
+                del self._asking[workload]
+                task.result()
+        for workload, watched in self._watched.items():
+            if watched.due <= time.monotonic() and workload not in self._asking:
+                self._asking[workload] = asyncio.create_task(self._asked(watched), name=f"health {workload}")
+
+    async def _asked(self, watched: _Watched) -> None:
+        try:
+            await self._ask(watched)
+        except GodployError as error:
+            logger.warning("health of %s: %s", watched.workload.id, error)
 
     async def _look(self) -> None:
         """What is live now; a workload that is new here is first asked after its interval."""

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from godploy.core.model import State
-from godploy.deploy import poller
+from godploy.deploy import poller, watch
 from godploy.drivers.git_program import GitError
 from godploy.drivers.process import TooMuchOutput
 from godploy.runtimes.fake.world import World
+from godploy.runtimes.protocol import Ref
 from tests.deploy import shop
 from tests.deploy.harness import Godploy, git, godploy
 from tests.deploy.shop import manifest, web
@@ -71,3 +72,41 @@ async def test_a_repository_that_cannot_be_looked_at_ends_no_loop(
             it.services.changes.ring("poller")
             await asyncio.sleep(0.01)
     assert not it.supervisor.died.is_set(), it.supervisor.reason
+
+
+@pytest.mark.parametrize("trouble", [TimeoutError(), GitError("git_failed", detail="odd")])
+async def test_a_repository_that_cannot_be_packed_ends_no_loop(
+    it: Godploy, monkeypatch: pytest.MonkeyPatch, trouble: Exception
+) -> None:
+    asked: list[str] = []
+
+    async def fails(repository: str, *_: object) -> None:
+        asked.append(repository)
+        raise trouble
+
+    for name in ("one", "two"):
+        for number in range(7):  # more than are kept, so that something is let go
+            await shop.deploy(it, manifest(**{name: web(env={"N": str(number)})}), name)
+            if number == 5:
+                monkeypatch.setattr(it.services.git, "tidy", fails)
+    await it.until(lambda: len(set(asked)) == 2 or it.services.changes.ring("retention"))
+    assert not it.supervisor.died.is_set(), it.supervisor.reason
+
+
+async def test_a_health_check_that_hangs_holds_up_no_others(it: Godploy, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "_TICK", 0.01)
+    monkeypatch.setattr(watch, "_LOOK_EVERY", 0.01)
+    health = {"path": "/", "interval": "1s", "failures": 1}
+    await shop.deploy(it, manifest(hangs=web(health=health)), "hangs")
+    await shop.deploy(it, manifest(other=web(health=health)), "other")
+    asked: dict[str, int] = {}
+
+    async def check(ref: Ref, *_: object) -> bool:
+        asked[ref.service] = asked.get(ref.service, 0) + 1
+        if ref.service == "hangs":
+            await asyncio.Event().wait()
+        return True
+
+    monkeypatch.setattr(it.services.runtime, "check", check)
+    await it.until(lambda: asked.get("hangs") == 1 and asked.get("other", 0) >= 2)
+    assert asked["hangs"] == 1
