@@ -127,3 +127,9 @@ def test_the_socket_of_a_killed_engine_is_nobodys(tmp_path: Path) -> None:
         killed.bind(str(tmp_path / "socket"))
     script = "engine_socket=$1; engine_wait() { false; }; engine_found || echo nobody"
     assert bash(script, tmp_path / "socket").stdout.splitlines() == ["nobody"]
+
+
+def test_a_process_that_nobody_reaps_has_ended() -> None:
+    with subprocess.Popen(["sleep", "60"]) as child:
+        done = bash('end_process "$1" "its log"', child.pid)  # nobody waits for the child meanwhile
+        assert done.returncode == 0, done.stderr
