@@ -91,7 +91,7 @@ end_process() {
   kill "$1"
   for _ in $(seq 600); do
     # What has ended but is not reaped is over, too: the first process of a container may never do it.
-    grep -qs '^State:[[:space:]]*[^ZX]' "/proc/$1/status" || return 0
+    grep -Eqs '^State:[[:space:]]+[^ZX[:space:]]' "/proc/$1/status" || return 0
     sleep 0.1
   done
   fail "process $1 does not end" "Its log is $2."
