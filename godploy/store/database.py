@@ -11,6 +11,7 @@ runs whole on one thread, where aiosqlite would hop between threads at each stat
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 import threading
 from collections.abc import Callable
@@ -57,11 +58,11 @@ class Store:
         return store
 
     def _open(self) -> None:
+        _make_private(self._path)
         self._connection = _connect(self._path)
         self._connection.execute("PRAGMA journal_mode = WAL")
         self._connection.execute("PRAGMA synchronous = FULL")
         migrate(self._connection)
-        self._path.chmod(0o600)
 
     async def write(self, work: Work[T]) -> T:
         """The result of `work` once its transaction is committed; its exception after a rollback.
@@ -126,9 +127,9 @@ class Store:
 
         def copy() -> None:
             assert self._connection is not None
+            _make_private(target)
             with sqlite3.connect(target) as destination:
                 self._connection.backup(destination)
-            target.chmod(0o600)
 
         await asyncio.get_running_loop().run_in_executor(self._writer, copy)
 
@@ -144,6 +145,12 @@ class Store:
             connection.close()
         self._reading.clear()
         await asyncio.to_thread(self._writer.shutdown)
+
+
+def _make_private(path: Path) -> None:
+    """Ours alone before anything is in it: SQLite gives the files beside it the same mode."""
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    path.chmod(0o600)
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -73,3 +73,16 @@ async def _nowhere_on_disk(it: Godploy) -> None:
         return [str(path) for path in files if any(form.encode() in path.read_bytes() for form in ENCODED)]
 
     assert await asyncio.to_thread(search) == []
+
+
+async def test_what_is_on_disk_is_for_nobody_else(it: Godploy) -> None:
+    """Whatever the umask, also where the data directory is open to others: neither the key nor the database with what
+    stands beside it, nor a folder with anything in it."""
+    await shop.secret(it, KEY=VALUE)
+
+    def modes() -> dict[str, int]:
+        return {path.name: path.stat().st_mode & 0o077 for path in it.services.settings.data.iterdir()}
+
+    found = await asyncio.to_thread(modes)
+    assert {"key", "godploy.db", "godploy.db-wal", "repositories", "logs", "builds", "routes", "tls"} <= found.keys()
+    assert not [name for name, mode in found.items() if mode]
