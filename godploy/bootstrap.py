@@ -7,46 +7,64 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import ipaddress
 import logging
 import os
 import shutil
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from godploy.api import server
 from godploy.core import naming, routing, template
 from godploy.core.command import Command
-from godploy.deploy import draining, intake, outbox, poller, reconcile, recovery, retention
+from godploy.deploy import certificates, draining, intake, outbox, poller, reconcile, recovery, retention
+from godploy.deploy.ledger import Ledger
 from godploy.deploy.services import Services
 from godploy.deploy.supervise import Supervisor
 from godploy.deploy.watch import Watch
 from godploy.deploy.worker import Worker
 from godploy.drivers import process, selfsigned, traefik_container
+from godploy.drivers.acme import Folder
 from godploy.drivers.git import Git
 from godploy.drivers.keyring import Keyring
 from godploy.drivers.logbook import Logbook
 from godploy.drivers.traefik import Routes
-from godploy.drivers.traefik_container import Ports
+from godploy.drivers.traefik_container import Acme, Ports
 from godploy.errors import Conflict
 from godploy.runtimes.protocol import Runtime, RuntimeUnavailable
 from godploy.settings import Settings
 from godploy.store import Store
 from godploy.store.addresses import AddressBook
 
+if TYPE_CHECKING:
+    from godploy.runtimes.engine import Engine
+
 logger = logging.getLogger(__name__)
 
 DATABASE = "godploy.db"
+_ACME = "acme"
 _RETRY_EVERY = 1.0
 _FOLDERS = ("repositories", "logs", "builds", "routes", "tls")
-
-Prepare = Callable[[], Awaitable[None]]
 
 
 async def _nothing() -> None:
     """Where the routes need no Traefik of ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Edge:
+    """Traefik, made ready by `prepare` with what `ledger` knows of certificates, which `certificates` (None: no one is
+    asked for them) keeps up to date."""
+
+    ledger: Ledger
+    prepare: Callable[[], Awaitable[None]] = _nothing
+    certificates: Callable[[Services], Coroutine[Any, Any, None]] | None = None
 
 
 @asynccontextmanager
@@ -64,38 +82,40 @@ async def application(
         await asyncio.to_thread(process.sweep_secrets)
         store = store or await Store.open(settings.data / DATABASE)
         stack.push_async_callback(store.close)
-        prepare: Prepare = _nothing
+        edge = _Edge(Ledger(wanted=bool(settings.acme_email)))
         if runtime is None:
-            runtime, prepare = _engine(settings, store)
+            runtime, edge = _engine(settings, store, *await asyncio.to_thread(_certificates, settings))
         await runtime.open()
         stack.push_async_callback(runtime.close)
-        services = await asyncio.to_thread(_services, settings, store, runtime, routes)
+        services = await asyncio.to_thread(_services, settings, store, runtime, routes, edge.ledger)
         stack.push_async_callback(services.logbook.close)
         stack.push_async_callback(services.routes.close)
         supervisor = Supervisor()
         stack.push_async_callback(supervisor.stop)
-        _start_loops(services, supervisor, prepare)
+        _start_loops(services, supervisor, edge)
         stack.callback(services.stopping.set)
         yield services, supervisor
 
 
-def _services(settings: Settings, store: Store, runtime: Runtime, routes: Routes | None) -> Services:
-    entry = ("127.0.0.1", settings.http_port)
+def _services(settings: Settings, store: Store, runtime: Runtime, routes: Routes | None, ledger: Ledger) -> Services:
+    api = f"http://127.0.0.1:{settings.traefik_api_port}"
+    entries = (("127.0.0.1", settings.http_port), ("127.0.0.1", settings.https_port))
     return Services(
         settings=settings,
         store=store,
         runtime=runtime,
-        routes=routes or Routes(settings.data / "routes", f"http://127.0.0.1:{settings.traefik_api_port}", entry),
+        routes=routes or Routes(settings.data / "routes", api, *entries),
         git=Git(settings.data / "repositories", settings.private_bases),
         keyring=Keyring.open(settings.data / "key"),
         logbook=Logbook(settings.data / "logs"),
         templates=template.shipped(),
         builds=asyncio.Semaphore(settings.builds),
+        certificates=ledger,
     )
 
 
-def _engine(settings: Settings, store: Store) -> tuple[Runtime, Prepare]:
-    """The engine's runtime, and what makes its Traefik ready. Imported here: tests with a fake need no Docker SDK."""
+def _engine(settings: Settings, store: Store, ledger: Ledger, acme: Acme | None) -> tuple[Engine, _Edge]:
+    """The engine's runtime, and its Traefik. Imported here: tests with a fake need no Docker SDK."""
     from godploy.drivers.docker import Docker
     from godploy.runtimes.engine import Engine
     from godploy.runtimes.engine.ingress import Ingress
@@ -104,16 +124,33 @@ def _engine(settings: Settings, store: Store) -> tuple[Runtime, Prepare]:
     chosen = {} if settings.capabilities is None else {"capabilities": settings.capabilities}
     engine = Engine(settings.instance, docker, AddressBook(store), **chosen)
     ports = Ports(settings.http_port, settings.https_port, settings.traefik_api_port)
-    ingress = Ingress(engine, docker, settings.instance, ports, settings.data / "routes", settings.data / "tls")
+    ingress = Ingress(engine, docker, settings.instance, ports, settings.data / "routes", settings.data / "tls", acme)
 
     async def prepare() -> None:
-        await _write_own_routes(settings)
+        await _write_certificate(settings, ledger)
+        await _write_own_routes(settings, ledger)
         await ingress.ensure()
 
-    return engine, prepare
+    async def keep(services: Services) -> None:
+        traefik = certificates.Traefik(ingress.log, partial(_write_own_routes, settings, ledger))
+        folder = Folder(settings.data / _ACME)
+        await certificates.Certificates(services, folder, traefik, await _machine_addresses()).run()
+
+    return engine, _Edge(ledger, prepare, keep if acme else None)
 
 
-def _start_loops(services: Services, supervisor: Supervisor, prepare: Prepare) -> None:
+def _certificates(settings: Settings) -> tuple[Ledger, Acme | None]:
+    """What is known of certificates, and how Traefik gets them, if it is to. Blocking."""
+    if not settings.acme_email:
+        return Ledger(), None
+    folder = Folder(settings.data / _ACME)
+    authority = folder.prepare(settings.acme_ca)
+    ledger = Ledger(wanted=True)
+    certificates.load(ledger, folder)
+    return ledger, Acme(settings.acme_email, settings.acme_url, settings.acme_challenge, folder.path, authority)
+
+
+def _start_loops(services: Services, supervisor: Supervisor, edge: _Edge) -> None:
     supervisor.start("intake", intake.run(services))
     supervisor.start("reconciler", reconcile.run(services))
     supervisor.start("engine events", reconcile.listen(services))
@@ -123,10 +160,12 @@ def _start_loops(services: Services, supervisor: Supervisor, prepare: Prepare) -
     supervisor.start("retention", retention.run(services))
     supervisor.start("poller", poller.run(services))
     supervisor.start("worker", Worker(services).run())
-    supervisor.start("recovery", _recover(services, prepare))
+    if edge.certificates is not None:
+        supervisor.start("certificates", edge.certificates(services))
+    supervisor.start("recovery", _recover(services, edge.prepare))
 
 
-async def _recover(services: Services, prepare: Prepare) -> None:
+async def _recover(services: Services, prepare: Callable[[], Awaitable[None]]) -> None:
     """Traefik, then recovery; both wait for an engine that is down. Then there is nothing left to do, for ever."""
     while True:
         try:
@@ -140,28 +179,47 @@ async def _recover(services: Services, prepare: Prepare) -> None:
     await asyncio.Event().wait()
 
 
-async def _write_own_routes(settings: Settings) -> None:
-    """The dashboard's own host on https, with the certificate that is made once for this machine."""
-    addresses = await _machine_addresses()
-    hosts = list(dict.fromkeys([settings.host, "localhost", "127.0.0.1", *addresses]))
-    tls = await asyncio.to_thread(selfsigned.ensure, settings.data / "tls", hosts)
+async def _own_hosts(settings: Settings) -> list[str]:
+    """Where the dashboard answers: its own host, and wherever the machine itself is reached."""
+    hosts = dict.fromkeys([settings.host, "localhost", "127.0.0.1", *await _machine_addresses()])
+    return [host for host in hosts if naming.is_host(host)]
+
+
+async def _write_certificate(settings: Settings, ledger: Ledger) -> None:
+    """The certificate that is made once for this machine, for whatever has no better one."""
+    better = settings.host if ledger.wants(settings.host) else None
+    tls = await asyncio.to_thread(selfsigned.ensure, settings.data / "tls", await _own_hosts(settings), better)
     logger.info("certificate SHA-256 %s", tls.fingerprint)
-    routes = Routes(settings.data / "routes", "", ("127.0.0.1", settings.http_port))
-    own = routing.own(
-        [host for host in hosts if naming.is_host(host)], f"http://{settings.listen}", settings.https_port
-    )
-    await routes.write(traefik_container.OWN_ROUTES, own)
     certificate = traefik_container.default_certificate(tls.certificate.name, tls.key.name)
-    await routes.write(traefik_container.CERTIFICATE_NAME, certificate)
+    await _route_files(settings).write(traefik_container.CERTIFICATE_NAME, certificate)
+
+
+async def _write_own_routes(settings: Settings, ledger: Ledger) -> None:
+    """The dashboard's own host on https."""
+    encryption = ledger.encryption([settings.host], settings.https_port)
+    own = routing.own(await _own_hosts(settings), f"http://{settings.listen}", encryption)
+    await _route_files(settings).write(traefik_container.OWN_ROUTES, own)
+
+
+def _route_files(settings: Settings) -> Routes:
+    return Routes(settings.data / "routes", "", ("127.0.0.1", settings.http_port))
 
 
 async def _machine_addresses() -> list[str]:
-    """The machine's IPv4 addresses, by its own word; none where it does not say."""
+    """The machine's addresses, by its own word; none where it does not say."""
     try:
         result = await process.run(Command(("hostname", "-I")), timeout=5)
     except (process.Missing, TimeoutError):
         return []
-    return [word for word in result.stdout.decode(errors="replace").split() if naming.is_host(word)]
+    return [word for word in result.stdout.decode(errors="replace").split() if _is_address(word)]
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _prepare_folders(data: Path) -> None:

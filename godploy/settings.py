@@ -20,7 +20,11 @@ from godploy.core.plan import Policy
 from godploy.core.units import size
 from godploy.errors import Invalid
 
+LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"  # https://letsencrypt.org/docs/acme-protocol-updates/
+CHALLENGES = ("http-01", "tls-alpn-01")
+
 _CAPABILITY = re.compile(r"[A-Z][A-Z_]{1,30}")
+_EMAIL = re.compile(r"[^@\s,]+@[^@\s,]+\.[^@\s,]+")
 _INSTANCE = re.compile(r"[a-z]([a-z0-9-]{0,18}[a-z0-9])?")
 
 
@@ -43,6 +47,10 @@ class Settings:
     build_timeout: float = 1800.0
     poll_interval: float = 180.0
     capabilities: tuple[str, ...] | None = None  # of containers; None: the runtime's short list
+    acme_email: str = ""  # the account at the certificate authority; without one no certificate is asked for
+    acme_url: str = LETS_ENCRYPT
+    acme_ca: Path | None = None  # file of the authority that vouches for the ACME server itself, where it is private
+    acme_challenge: str = "http-01"
     policies: Mapping[str, Policy] | None = None  # "" for all, else by project name
 
     @property
@@ -58,10 +66,11 @@ class Settings:
         """The dashboard's own host: no app may claim it."""
         return urlsplit(self.url).hostname or "localhost"
 
-    def address(self, host: str, path: str = "/") -> str:
-        """Where a route opens in a browser, as things are now (certificates of a CA come with public hosts)."""
-        port = "" if self.http_port == 80 else f":{self.http_port}"
-        return f"http://{host}{port}{path}"
+    def address(self, host: str, path: str = "/", *, encrypted: bool = False) -> str:
+        """Where a route opens in a browser: `encrypted` once its host has a certificate."""
+        scheme, number, usual = ("https", self.https_port, 443) if encrypted else ("http", self.http_port, 80)
+        port = "" if number == usual else f":{number}"
+        return f"{scheme}://{host}{port}{path}"
 
     def policy(self, project: str) -> Policy:
         policies = self.policies or {}
@@ -181,6 +190,32 @@ def _count(value: Any) -> int:
     return number
 
 
+def _email(value: Any) -> str:
+    if not _EMAIL.fullmatch(str(value)):
+        raise ValueError(f'"{value}" is not an e-mail address')
+    return str(value)
+
+
+def _acme_url(value: Any) -> str:
+    parts = urlsplit(str(value))
+    if parts.scheme != "https" or not parts.hostname or parts.username:
+        raise ValueError(f'"{value}" is not the https:// address of an ACME directory')
+    return str(value)
+
+
+def _file_there(value: Any) -> Path:
+    path = Path(str(value)).absolute()
+    if not path.is_file():
+        raise ValueError(f"there is no file {path}")
+    return path
+
+
+def _challenge(value: Any) -> str:
+    if value not in CHALLENGES:
+        raise ValueError(f'"{value}" is none of {", ".join(CHALLENGES)}')
+    return str(value)
+
+
 def _seconds(value: Any) -> float:
     number = float(value)
     if number <= 0:
@@ -227,4 +262,8 @@ _CONVERT: Mapping[str, Any] = {
     "build_timeout": _seconds,
     "poll_interval": _seconds,
     "capabilities": _capabilities,
+    "acme_email": _email,
+    "acme_url": _acme_url,
+    "acme_ca": _file_there,
+    "acme_challenge": _challenge,
 }

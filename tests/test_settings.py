@@ -56,6 +56,10 @@ def test_who_wins(tmp_path: Path) -> None:
         ("instance", "a" * 21),
         ("instance", "a-"),
         ("instance", "main\n"),
+        ("acme_email", "ada"),
+        ("acme_url", "http://acme.example.com/dir"),
+        ("acme_ca", "/nowhere/ca.pem"),
+        ("acme_challenge", "dns-01"),
         ("pool", "8.8.0.0/16"),
         ("pool", "10.0.0.0/25"),
         ("pool", "nowhere"),
@@ -132,3 +136,19 @@ def test_where_a_route_opens(tmp_path: Path) -> None:
 def test_private_bases_are_names(tmp_path: Path) -> None:
     found = load(tmp_path, environment={"GODPLOY_PRIVATE_BASES": "https://git.inside/, https://other.inside/"})
     assert found.private_bases == ("https://git.inside/", "https://other.inside/")
+
+
+def test_where_a_route_opens_that_has_a_certificate(tmp_path: Path) -> None:
+    found = load(tmp_path, "https_port: 8443\n")
+    assert found.address("shop.example.com", "/api") == "http://shop.example.com/api"
+    assert found.address("shop.example.com", encrypted=True) == "https://shop.example.com:8443/"
+
+
+def test_no_certificate_is_asked_for_without_an_address_for_the_account(tmp_path: Path) -> None:
+    assert load(tmp_path).acme_email == ""
+    (tmp_path / "ca.pem").write_text("")
+    found = load(tmp_path, f"acme_email: ada@example.com\nacme_ca: {tmp_path}/ca.pem\nacme_challenge: tls-alpn-01\n")
+    assert (found.acme_email, found.acme_ca, found.acme_challenge) == (
+        "ada@example.com", tmp_path / "ca.pem", "tls-alpn-01",
+    )  # fmt: skip
+    assert found.acme_url.startswith("https://acme-v02.api.letsencrypt.org/")

@@ -8,7 +8,7 @@ from godploy.api import show
 from godploy.api.call import Call
 from godploy.core import naming
 from godploy.core.model import Volume
-from godploy.deploy import acts
+from godploy.deploy import acts, status
 from godploy.errors import Conflict, Invalid, NotFound
 from godploy.store import Connection, projects, secrets, volumes
 
@@ -69,7 +69,8 @@ def _volume(conn: Connection, call: Call) -> Volume:
 
 async def list_hosts(call: Call) -> web.Response:
     found = await call.read(lambda conn: projects.hosts(conn, call.project.id))
-    return web.json_response({"hosts": [show.host(each) for each in found]})
+    standings = await status.hosts(call.services, call.project)
+    return web.json_response({"hosts": [show.host(each, standings.get(each.host)) for each in found]})
 
 
 async def give_host(call: Call) -> web.Response:
@@ -83,7 +84,8 @@ async def give_host(call: Call) -> web.Response:
         projects.give_host(conn, host, call.project.id)
         return next(each for each in projects.hosts(conn, call.project.id) if each.host == host)
 
-    return web.json_response(show.host(await call.write(give)))
+    given = await call.write(give)
+    return web.json_response(show.host(given, (await status.hosts(call.services, call.project)).get(host)))
 
 
 async def release_host(call: Call) -> web.Response:

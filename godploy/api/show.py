@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from godploy.api.call import source_name
+from godploy.core.certificates import Standing
 from godploy.core.model import Delivery, Deployment, Event, Organization, Project, Release, Repository, Stack, Volume
 from godploy.core.template import Template
 from godploy.deploy.status import ServiceStatus
@@ -157,6 +158,7 @@ def service(found: ServiceStatus) -> Json:
         "commit": found.commit,
         "release": found.release,
         "routes": list(found.routes),
+        "hosts": [{"host": each.host, **certificate(each)} for each in found.hosts],
         "cpu": stats.cpu if stats else None,
         "memory": stats.memory if stats else None,
         "memory_limit": stats.memory_limit if stats else None,
@@ -176,8 +178,23 @@ def volume(conn: Connection, found: Volume) -> Json:
     }
 
 
-def host(found: projects.Host) -> Json:
-    return {"host": found.host, "given": found.given, "generated": found.generated}
+def host(found: projects.Host, standing: Standing | None = None) -> Json:
+    return {
+        "host": found.host,
+        "given": found.given,
+        "generated": found.generated,
+        "certificate": certificate(standing) if standing else None,
+    }
+
+
+def certificate(found: Standing) -> Json:
+    return {
+        "state": found.state,
+        "expires_at": maybe_time(found.expires),
+        "issuer": found.issuer,
+        "error": found.error,
+        "next_attempt_at": maybe_time(found.next_at),
+    }
 
 
 def event(found: Event, environments: dict[str, str]) -> Json:

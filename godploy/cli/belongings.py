@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -182,10 +183,23 @@ def list_hosts(target: Target, as_json: bool) -> None:
         show.as_json(answer)
         return
     rows = [
-        (found["host"], "generated" if found["generated"] else "given" if found["given"] else "claimed")
+        (
+            found["host"],
+            "generated" if found["generated"] else "given" if found["given"] else "claimed",
+            _certificate(found["certificate"]),
+        )
         for found in answer["hosts"]
     ]
-    show.table(("HOST", "HOW"), rows, empty="no hosts")
+    show.table(("HOST", "HOW", "CERTIFICATE"), rows, empty="no hosts")
+
+
+def _certificate(found: dict[str, Any] | None) -> str | None:
+    """In a few words; the last error is the longest of them."""
+    if found is None or found["state"] == "off":
+        return None
+    if found["state"] == "valid":
+        return f"until {found['expires_at'][:10]}"
+    return f"{found['state']}: {found['error']}" if found["error"] else str(found["state"])
 
 
 @hosts.command()

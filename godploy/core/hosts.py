@@ -56,14 +56,14 @@ def resolve(
             continue
         for position, written in enumerate(wanted(service, definition)):
             path: Path = ("services", service, "routes", position)
-            host, where = written["host"], written.get("path", "/")
+            host, where, tls = written["host"], written.get("path", "/"), written.get("tls", "auto")
             if host == AUTO:
-                route = Route(names.of(service), where, service, port, generated=True)
+                route = Route(names.of(service), where, service, port, generated=True, tls=tls)
             elif written.get("inherited"):
-                route = Route(inherited[host], where, service, port, generated=True)
+                route = Route(inherited[host], where, service, port, generated=True, tls=tls)
             else:
                 check_host(host, where, facts, path, complaints)
-                route = Route(host, where, service, port)
+                route = Route(host, where, service, port, tls=tls)
             other = routes.setdefault(route.name, route)
             if other.service != service:
                 complaints.add(path, f"{route.name} leads to {other.service} already")

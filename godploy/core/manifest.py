@@ -45,8 +45,8 @@ class Manifest:
         """The services as they are in an environment, in one shape, without defaults.
 
         As in the schema, with every form made the long one: `build` a mapping (its paths are relative to the
-        manifest's folder), commands lists of words, `routes` lists of {"host", "path"} with "inherited" where a host
-        of the top level is none of this environment, `volumes` lists of {"name", "path", "shared"}, `env`, `args`,
+        manifest's folder), commands lists of words, `routes` lists of {"host", "path", "tls"} with "inherited" where a
+        host of the top level is none of this environment, `volumes` lists of {"name", "path", "shared"}, `env`, `args`,
         `parameters`, sizes and durations as they were written.
 
         An environment that the manifest does not name has what stands at the top level: what feeds it may have been

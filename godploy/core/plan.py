@@ -357,4 +357,4 @@ def _needs(definition: Mapping[str, Any]) -> set[str]:
 
 
 def _told(routes: Sequence[Route]) -> list[str]:
-    return [f"{route.name} → {route.service}" for route in routes]
+    return [f"{route.name} → {route.service}{', tls off' if route.tls == 'off' else ''}" for route in routes]

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from godploy.core import naming
+from godploy.core.certificates import RESOLVER
 
 RELEASE_HEADER = "X-Godploy-Release"
 
@@ -30,6 +31,7 @@ class Route:
     service: str
     port: int
     generated: bool = False  # a name that we made; a written host is claimed by the project
+    tls: str = "auto"  # or "off": no certificate, and plain HTTP stays
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -41,6 +43,26 @@ class Route:
     @property
     def name(self) -> str:
         return f"{self.host}{self.path}"
+
+
+@dataclass(frozen=True, slots=True)
+class Encryption:
+    """`asked`: hosts whose certificates Traefik gets and renews; `certified`: hosts that have one now."""
+
+    asked: frozenset[str] = frozenset()
+    certified: frozenset[str] = frozenset()
+    https_port: int = 443
+
+    def tls(self, host: str) -> dict[str, str]:
+        """Of a router; without a resolver it serves what certificate there is."""
+        return {"certResolver": RESOLVER} if host in self.asked else {}
+
+    def redirect(self) -> dict[str, Any]:
+        """To https, for now: browsers keep a permanent one also when the host has lost its certificate."""
+        scheme: dict[str, Any] = {"scheme": "https", "permanent": False}
+        if self.https_port != 443:
+            scheme["port"] = str(self.https_port)
+        return {"redirectScheme": scheme}
 
 
 def rule(host: str, path: str = "/") -> str:
@@ -62,17 +84,20 @@ def traefik(
     routes: Sequence[Route],
     servers: Mapping[str, Sequence[str]],
     stopped: frozenset[str] = frozenset(),
+    encryption: Encryption = Encryption(),
 ) -> dict[str, Any]:
     """The file of one stack: its routes on both entry points, each answer marked with the release.
 
     `servers` gives the addresses (`http://10.213.0.5:8000`) of each service. A service without servers, which a
     stopped one is made to be, is answered with 503, the header included [measured]; nothing else is as simple, and
-    the route keeps its host from falling through to another. Without routes the result is empty, and so may the file.
+    the route keeps its host from falling through to another. Plain HTTP of a host that has a certificate is sent to
+    HTTPS, the mark of the release included. Without routes the result is empty, and so may the file.
     Raises ValueError for a host, path or address that is none.
     """
     if not routes:
         return {}
-    release_mark = f"{stack}-release"
+    release_mark, to_https = f"{stack}-release", f"{stack}-https"
+    middlewares: dict[str, Any] = {release_mark: {"headers": {"customResponseHeaders": {RELEASE_HEADER: release}}}}
     routers: dict[str, Any] = {}
     services: dict[str, Any] = {}
     for number, route in enumerate(sorted(routes, key=lambda route: (route.host, route.path))):
@@ -83,19 +108,24 @@ def traefik(
             "middlewares": [release_mark],
             "priority": _APP_PRIORITY + len(route.path.rstrip("/")),
         }
-        routers[f"{stack}-{number}"] = {**router, "entryPoints": [_PLAIN]}
-        routers[f"{stack}-{number}-tls"] = {**router, "entryPoints": [_ENCRYPTED], "tls": {}}
+        plain = {**router, "entryPoints": [_PLAIN]}
+        if route.tls == "auto" and route.host in encryption.certified:
+            plain["middlewares"] = [release_mark, to_https]
+            middlewares[to_https] = encryption.redirect()
+        tls = encryption.tls(route.host) if route.tls == "auto" else {}
+        routers[f"{stack}-{number}"] = plain
+        routers[f"{stack}-{number}-tls"] = {**router, "entryPoints": [_ENCRYPTED], "tls": tls}
         services[service] = _balancer(() if route.service in stopped else servers.get(route.service, ()))
-    middlewares = {release_mark: {"headers": {"customResponseHeaders": {RELEASE_HEADER: release}}}}
     return {"http": {"routers": routers, "services": services, "middlewares": middlewares}}
 
 
-def own(hosts: Sequence[str], url: str, https_port: int = 443) -> dict[str, Any]:
+def own(hosts: Sequence[str], url: str, encryption: Encryption = Encryption()) -> dict[str, Any]:
     """The file of Godploy itself, which listens at `url` (`http://127.0.0.1:8400`).
 
     On https every host of `hosts` (the reserved one, `localhost`, the machine's addresses) is the dashboard, the API
     and the git remote. On plain http `/hooks/` is answered, since some git servers cannot verify our certificate, and
-    clients on the loopback address get everything; all others are sent to https at `https_port`.
+    clients on the loopback address get everything; all others are sent to https, whose certificate is the machine's own
+    until there is a better one.
     Raises ValueError for a host or address that is none.
     """
     routers: dict[str, Any] = {}
@@ -103,7 +133,8 @@ def own(hosts: Sequence[str], url: str, https_port: int = 443) -> dict[str, Any]
         whole, hooks = rule(host), rule(host, "/hooks")
         forward = {"service": "godploy"}
         routers[f"godploy-{number}-tls"] = {
-            **forward, "rule": whole, "entryPoints": [_ENCRYPTED], "tls": {}, "priority": _OWN_PRIORITY,
+            **forward, "rule": whole, "entryPoints": [_ENCRYPTED], "tls": encryption.tls(host),
+            "priority": _OWN_PRIORITY,
         }  # fmt: skip
         plain = {"entryPoints": [_PLAIN]}
         routers[f"godploy-{number}-hooks"] = {**forward, **plain, "rule": hooks, "priority": _OWN_PRIORITY + 2}
@@ -113,10 +144,7 @@ def own(hosts: Sequence[str], url: str, https_port: int = 443) -> dict[str, Any]
         routers[f"godploy-{number}-https"] = {
             **forward, **plain, "rule": whole, "priority": _OWN_PRIORITY, "middlewares": ["godploy-https"],
         }  # fmt: skip
-    redirect: dict[str, Any] = {"scheme": "https", "permanent": False}
-    if https_port != 443:
-        redirect["port"] = str(https_port)
-    middlewares = {"godploy-https": {"redirectScheme": redirect}}
+    middlewares = {"godploy-https": encryption.redirect()}
     return {"http": {"routers": routers, "services": {"godploy": _balancer((url,))}, "middlewares": middlewares}}
 
 

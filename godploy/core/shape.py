@@ -137,7 +137,9 @@ class Shape:
             inner = route.get("path", "/")
             if any(part in (".", "..") for part in inner.split("/")):
                 self.complain((*place, "path"), 'a path cannot contain "." or ".." between its slashes')
-            shaped.append({"host": self._host(route["host"], (*place, "host")), "path": inner.rstrip("/") or "/"})
+            name = self._host(route["host"], (*place, "host"))
+            rest = {key: value for key, value in route.items() if key not in ("host", "path")}
+            shaped.append({"host": name, "path": inner.rstrip("/") or "/", **rest})
         return shaped
 
     def _host(self, text: str, path: Path) -> str:

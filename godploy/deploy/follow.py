@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
-from typing import Any
 
 from godploy.core.model import Delivery, Deployment, State
+from godploy.core.routing import Route
+from godploy.deploy.ledger import remark
 from godploy.deploy.services import Services
 from godploy.drivers.logbook import Line
 from godploy.store import Connection, deliveries, deployments, projects, releases, stacks
@@ -103,14 +104,23 @@ async def outcome(services: Services, deployment: Deployment) -> list[str]:
         error = deployment.error or {}
         advice = [f"next: {error['next_step']}"] if error.get("next_step") else []
         return [f"{what} failed: {error.get('message', '')}", *advice]
-    addresses = [services.settings.address(route["host"], route["path"]) for route in routes]
-    return [f"{what}: {deployment.result}", *(addresses if deployment.state is State.SUCCEEDED else [])]
+    told = [f"{what}: {deployment.result}"]
+    if deployment.state is State.SUCCEEDED:
+        told += [words for found in services.certificates.standings(routes) if (words := remark(found))]
+        told += [address(services, route) for route in routes]
+    return told
 
 
 def _environment(conn: Connection, deployment: Deployment) -> str:
     return projects.environment(conn, stacks.get(conn, deployment.stack).environment).name
 
 
-def _routes(conn: Connection, deployment: Deployment) -> tuple[Mapping[str, Any], ...]:
+def address(services: Services, route: Route) -> str:
+    """Where a route opens in a browser, as things are now."""
+    encrypted = services.certificates.has(route.host, route.tls)
+    return services.settings.address(route.host, route.path, encrypted=encrypted)
+
+
+def _routes(conn: Connection, deployment: Deployment) -> tuple[Route, ...]:
     release = releases.current(conn, stacks.get(conn, deployment.stack))
-    return release.routes if release else ()
+    return tuple(Route.from_json(route) for route in release.routes) if release else ()

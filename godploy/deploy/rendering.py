@@ -25,6 +25,7 @@ class Rendered:
     routes: tuple[Route, ...] = ()
     workloads: Mapping[str, Workload] = field(default_factory=dict)  # service → workload
     stopped: frozenset[str] = frozenset()
+    encrypted: frozenset[str] = frozenset()  # hosts whose plain HTTP only redirects
 
 
 async def render(services: Services, stack: Stack, release: Release | None) -> Rendered:
@@ -46,8 +47,10 @@ async def render(services: Services, stack: Stack, release: Release | None) -> R
         if service not in stopped:
             answering = await services.runtime.endpoints(launches.ref(workload), ports[service])
             servers[service] = answering[: wanted[service]]
-    config = traefik(stack.id, release.id, routes, servers, stopped)
-    return Rendered(config, routes, workloads, stopped)
+    hosts = {route.host for route in routes}
+    encryption = services.certificates.encryption(hosts, services.settings.https_port)
+    config = traefik(stack.id, release.id, routes, servers, stopped, encryption)
+    return Rendered(config, routes, workloads, stopped, encryption.certified)
 
 
 async def restore(services: Services, stack: Stack, *, wait: bool = False) -> None:

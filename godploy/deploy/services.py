@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from godploy.core.template import Template
+from godploy.deploy.ledger import Ledger
 from godploy.drivers.git import Git
 from godploy.drivers.keyring import Keyring
 from godploy.drivers.logbook import Logbook
@@ -102,6 +103,7 @@ class Services:
     logbook: Logbook
     templates: Mapping[str, Template]
     builds: asyncio.Semaphore
+    certificates: Ledger = field(default_factory=Ledger)
     changes: Changes = field(default_factory=Changes)
     locks: Locks = field(default_factory=Locks)
     ready: asyncio.Event = field(default_factory=asyncio.Event)  # recovery is done

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from godploy.core.certificates import Standing
 from godploy.core.model import Environment, Project, Release, Stack, Workload
 from godploy.core.routing import Route
+from godploy.deploy.follow import address
 from godploy.deploy.launches import ref
 from godploy.deploy.services import Services
 from godploy.runtimes.protocol import Observed, RuntimeUnavailable, Stats
@@ -30,6 +32,7 @@ class ServiceStatus:
     release: int
     stopped: bool
     routes: tuple[str, ...] = ()
+    hosts: tuple[Standing, ...] = ()
     stats: Stats | None = None
 
 
@@ -61,6 +64,17 @@ async def services(
     ]
 
 
+async def hosts(services: Services, project: Project) -> dict[str, Standing]:
+    """How the hosts that lead anywhere now stand with their certificates."""
+
+    def routes(conn: Connection) -> list[Route]:
+        current = [releases.current(conn, stack) for stack in stacks.of_project(conn, project.id)]
+        return [Route.from_json(route) for release in current if release for route in release.routes]
+
+    found = services.certificates.standings(await services.store.read(routes))
+    return {standing.host: standing for standing in found}
+
+
 def _rows(conn: Connection, project: Project, environment: str | None) -> list[_Row]:
     found = []
     for stack in stacks.of_project(conn, project.id):
@@ -78,7 +92,8 @@ def _rows(conn: Connection, project: Project, environment: str | None) -> list[_
 
 
 def _status(services: Services, row: _Row, seen: Observed | None, stats: Stats | None, known: bool) -> ServiceStatus:
-    routes = [Route.from_json(route) for route in row.release.routes]
+    every = [Route.from_json(route) for route in row.release.routes]
+    routes = [route for route in every if route.service == row.workload.service]
     specification = row.workload.specification
     return ServiceStatus(
         service=row.workload.service,
@@ -93,11 +108,8 @@ def _status(services: Services, row: _Row, seen: Observed | None, stats: Stats |
         commit=row.workload.commit,
         release=row.release.number,
         stopped=row.stopped,
-        routes=tuple(
-            services.settings.address(route.host, route.path)
-            for route in routes
-            if route.service == row.workload.service
-        ),
+        routes=tuple(address(services, route) for route in routes),
+        hosts=tuple(services.certificates.standings(routes)),
         stats=stats,
     )
 

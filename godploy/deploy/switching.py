@@ -37,6 +37,7 @@ async def switch(job: Job, release: Release, *, within: float = _SWITCH_WITHIN) 
         await job.services.store.write(lambda conn: _commit(job, conn, release, result))
     job.services.changes.ring("drains")
     job.services.changes.ring("worker")
+    job.services.changes.ring("certificates")
     return result
 
 
@@ -53,19 +54,21 @@ async def _prove(job: Job, release: Release, rendered: Rendered, deadline: float
             job.say(f"{route.name}: {route.service} is stopped; the route answers 503 and is not proven")
             continue
         specification = Specification.from_json(rendered.workloads[route.service].specification)
+        encrypted = route.tls == "auto" and route.host in rendered.encrypted
         detail = "no answer"
-        while (detail := await _miss(job, release, route, specification)) != "":
+        while (detail := await _miss(job, release, route, specification, encrypted=encrypted)) != "":
             if time.monotonic() > deadline:
                 raise failure("switch_not_proven", route=route.name, seconds=seconds, detail=detail)
             await asyncio.sleep(_RETRY_EVERY)
 
 
-async def _miss(job: Job, release: Release, route: Route, specification: Specification) -> str:
-    """Asks the route once through the entry point; what was wrong with the answer, or ""."""
+async def _miss(job: Job, release: Release, route: Route, specification: Specification, *, encrypted: bool) -> str:
+    """Asks the route once through the entry point, over HTTPS where that is where plain HTTP sends everybody; what was
+    wrong with the answer, or ""."""
     health = specification.health
     on_health_path = health.path is not None and health.path.startswith(route.path)
     path = health.path if on_health_path and health.path else route.path
-    answer = await job.services.routes.ask(route.host, path, health.timeout + 3)
+    answer = await job.services.routes.ask(route.host, path, health.timeout + 3, encrypted=encrypted)
     if answer.headers.get(RELEASE_HEADER.lower()) != release.id:
         return f"this release did not answer it ({answer.miss or answer.status})"
     if on_health_path and not health.status_from <= (answer.status or 0) <= health.status_to:

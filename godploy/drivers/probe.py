@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import ssl
 from collections.abc import Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -49,8 +50,12 @@ async def tcp(address: str, port: int, timeout: float) -> Answer:
     return await _attempt(_connect_only(address, port), timeout)
 
 
-async def http(address: str, port: int, path: str, host: str | None, timeout: float) -> Answer:
+async def http(
+    address: str, port: int, path: str, host: str | None, timeout: float, *, encrypted: bool = False
+) -> Answer:
     """The status of GET `path` within `timeout` seconds; `host` is the Host header, else the address and port.
+
+    `encrypted` asks over TLS, for whatever certificate the host has: who answers is in question, not whom to trust.
 
     Raises ValueError for a path or host that cannot stand in a request.
     """
@@ -58,7 +63,7 @@ async def http(address: str, port: int, path: str, host: str | None, timeout: fl
     if not _TARGET.fullmatch(path) or not _HOST.fullmatch(host):
         raise ValueError(f"cannot be asked for: host {host!r}, path {path!r}")
     request = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: godploy\r\nAccept: */*\r\nConnection: close\r\n\r\n"
-    return await _attempt(_exchange(address, port, request.encode("ascii")), timeout)
+    return await _attempt(_exchange(address, port, request.encode("ascii"), host if encrypted else None), timeout)
 
 
 async def _attempt(question: Coroutine[Any, Any, Answer], timeout: float) -> Answer:
@@ -83,8 +88,9 @@ async def _connect_only(address: str, port: int) -> Answer:
     return Answer()
 
 
-async def _exchange(address: str, port: int, request: bytes) -> Answer:
-    reader, writer = await asyncio.open_connection(address, port, limit=_HEAD_LIMIT)
+async def _exchange(address: str, port: int, request: bytes, name: str | None) -> Answer:
+    tls = _any_certificate() if name else None
+    reader, writer = await asyncio.open_connection(address, port, limit=_HEAD_LIMIT, ssl=tls, server_hostname=name)
     try:
         writer.write(request)
         await writer.drain()
@@ -95,6 +101,13 @@ async def _exchange(address: str, port: int, request: bytes) -> Answer:
     finally:
         with suppress(OSError):
             writer.transport.abort()  # the body is not wanted
+
+
+def _any_certificate() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 async def _head(reader: asyncio.StreamReader) -> Answer:

@@ -33,13 +33,16 @@ class Certificate:
     fingerprint: str
 
 
-def ensure(folder: Path, names: Sequence[str]) -> Certificate:
+def ensure(folder: Path, names: Sequence[str], never: str | None = None) -> Certificate:
     """The certificate in a folder, which is made for `names` (hosts and IP addresses) where there is none.
 
-    One that is there stays as it is, whatever it names: people have pinned it. Blocking; for the start.
+    One that is there stays as it is, whatever it names: people have pinned it. Only one that names `never`, a host that
+    an authority is to vouch for, is made anew: Traefik would take it for that host's certificate, and ask for no
+    other [measured]. Blocking; for the start.
     """
     certificate, key = folder / _CERTIFICATE, folder / _KEY
-    if not (certificate.exists() and key.exists()):
+    names = [name for name in names if name != never]
+    if not (certificate.exists() and key.exists()) or (never and _names(certificate.read_bytes(), never)):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         _make(certificate, key, names)
     return Certificate(certificate, key, fingerprint(certificate.read_bytes()))
@@ -48,6 +51,15 @@ def ensure(folder: Path, names: Sequence[str]) -> Certificate:
 def fingerprint(pem: bytes) -> str:
     """SHA-256 of a certificate, as pairs of capital hexadecimal digits between colons."""
     return hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem.decode("ascii"))).digest().hex(":").upper()
+
+
+def _names(pem: bytes, host: str) -> bool:
+    from cryptography import x509
+
+    extensions = x509.load_pem_x509_certificate(pem).extensions
+    return host in extensions.get_extension_for_class(x509.SubjectAlternativeName).value.get_values_for_type(
+        x509.DNSName
+    )
 
 
 def _make(certificate: Path, key: Path, names: Sequence[str]) -> None:

@@ -30,12 +30,16 @@ class NotLoaded(Exception):
 
 
 class Routes:
-    """The folder, Traefik's API (`http://127.0.0.1:PORT`) and the entry point to ask through (address, port)."""
+    """The folder, Traefik's API (`http://127.0.0.1:PORT`) and the entry points to ask through (address, port), plain
+    and encrypted."""
 
-    def __init__(self, directory: Path, api: str, entry: tuple[str, int]) -> None:
+    def __init__(
+        self, directory: Path, api: str, entry: tuple[str, int], encrypted_entry: tuple[str, int] = ("127.0.0.1", 443)
+    ) -> None:
         self._directory = directory
         self._api = api.rstrip("/")
         self._entry = entry
+        self._encrypted_entry = encrypted_entry
         self._session: aiohttp.ClientSession | None = None
 
     async def close(self) -> None:
@@ -87,10 +91,10 @@ class Routes:
         except TimeoutError as error:
             raise NotLoaded(f"after {timeout:g} s {missing}") from error
 
-    async def ask(self, host: str, path: str, timeout: float) -> Answer:
-        """What a client gets that asks for a host and path at the entry point."""
-        address, port = self._entry
-        return await probe.http(address, port, path, host, timeout)
+    async def ask(self, host: str, path: str, timeout: float, *, encrypted: bool = False) -> Answer:
+        """What a client gets that asks for a host and path at the entry point, over HTTPS where it is `encrypted`."""
+        address, port = self._encrypted_entry if encrypted else self._entry
+        return await probe.http(address, port, path, host, timeout, encrypted=encrypted)
 
     async def _shown(self) -> Mapping[str, Any] | None:
         """What Traefik has loaded, None where it does not say."""

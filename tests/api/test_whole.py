@@ -222,7 +222,7 @@ async def test_manifests_that_godploy_keeps(shop: Site) -> None:
 
 async def test_hosts(shop: Site) -> None:
     given = await shop.ask("PUT", f"{SHOP}/hosts/shop.example.com")
-    assert given.json == {"host": "shop.example.com", "given": True, "generated": False}
+    assert given.json == {"host": "shop.example.com", "given": True, "generated": False, "certificate": None}
     for wrong in ("Shop.example.com", "shop`example", "deploy.example.com", "a..b"):
         assert (await shop.ask("PUT", f"{SHOP}/hosts/{wrong}")).status in (409, 422), wrong
     hosts = (await shop.get(f"{SHOP}/hosts")).json["hosts"]

@@ -97,6 +97,7 @@ def service(name: str, **more: Any) -> dict[str, Any]:
         "commit": "3f2a91c0d5a6f0b8c7e1d2a3b4c5d6e7f8091a2b",
         "release": 4,
         "routes": [],
+        "hosts": [],
         "cpu": 0.125,
         "memory": 52 * 1024 * 1024,
         "memory_limit": 512 * 1024 * 1024,
@@ -282,7 +283,7 @@ def _delete_volume(it: FakeServer, path: Any, query: Any, body: Any) -> Answer:
 
 def _give_host(it: FakeServer, path: Any, *_: Any) -> Answer:
     it.hosts.append(path["host"])
-    return 200, {"host": path["host"], "given": True, "generated": False}
+    return 200, {"host": path["host"], "given": True, "generated": False, "certificate": None}
 
 
 def _release_host(it: FakeServer, path: Any, *_: Any) -> Answer:
@@ -291,7 +292,7 @@ def _release_host(it: FakeServer, path: Any, *_: Any) -> Answer:
 
 
 def _list_hosts(it: FakeServer, *_: Any) -> Answer:
-    return 200, {"hosts": [{"host": host, "given": True, "generated": False} for host in it.hosts]}
+    return 200, {"hosts": [{"host": host, "given": True, "generated": False, "certificate": None} for host in it.hosts]}
 
 
 def _get_manifest(it: FakeServer, *_: Any) -> Answer:

