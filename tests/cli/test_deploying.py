@@ -71,7 +71,8 @@ def test_json_is_one_document_with_the_end(run: Run, server: FakeServer) -> None
 
 def test_an_interruption_says_that_the_deployment_goes_on(server: FakeServer) -> None:
     server.hold.clear()
-    program = [sys.executable, "-m", "godploy.cli.main", "deploy"]
+    # What a shell starts in the background ignores the signal, and so would everything below it, this program included.
+    program = ["env", "--default-signal=INT", sys.executable, "-m", "godploy.cli.main", "deploy"]
     process = subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1)
     assert process.stdout is not None
     assert [process.stdout.readline().strip() for _ in server.lines] == server.lines
