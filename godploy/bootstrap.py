@@ -196,7 +196,7 @@ async def _write_certificate(settings: Settings, ledger: Ledger) -> None:
 
 async def _write_own_routes(settings: Settings, ledger: Ledger) -> None:
     """The dashboard's own host on https."""
-    encryption = ledger.encryption([settings.host], settings.https_port)
+    encryption = ledger.encryption([settings.host], settings)
     own = routing.own(await _own_hosts(settings), f"http://{settings.listen}", encryption)
     await _route_files(settings).write(traefik_container.OWN_ROUTES, own)
 

@@ -195,3 +195,13 @@ def _doubled_routes(services: Definitions) -> Iterator[Problem]:
                     f"{route['host']}{route['path']} leads to {taken[key]} already",
                 )
             taken.setdefault(key, name)
+    for name, service in services.items():
+        for number, route in enumerate(service.get("routes", ())):
+            for position, host in enumerate(route.get("redirect_from", ())):
+                key = (host, "/", route.get("inherited", False))
+                if key in taken:
+                    yield Problem(
+                        ("services", name, "routes", number, "redirect_from", position),
+                        f"{host}/ leads to {taken[key]} already",
+                    )
+                taken[key] = name

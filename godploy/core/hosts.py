@@ -22,12 +22,12 @@ _FREE = HostFact("free")
 
 def written_hosts(definitions: Mapping[str, Mapping[str, Any]]) -> frozenset[str]:
     """The hosts that the definitions claim; those inherited from production are not claimed elsewhere."""
-    return frozenset(
-        route["host"]
-        for service, definition in definitions.items()
-        for route in wanted(service, definition)
-        if route["host"] != AUTO and not route.get("inherited")
-    )
+    found: set[str] = set()
+    for service, definition in definitions.items():
+        for route in wanted(service, definition):
+            if not route.get("inherited"):
+                found.update((route["host"], *route.get("redirect_from", ())))
+    return frozenset(found - {AUTO})
 
 
 def wanted(service: str, definition: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
@@ -57,16 +57,19 @@ def resolve(
         for position, written in enumerate(wanted(service, definition)):
             path: Path = ("services", service, "routes", position)
             host, where, tls = written["host"], written.get("path", "/"), written.get("tls", "auto")
+            moved = () if written.get("inherited") else tuple(written.get("redirect_from", ()))
+            for other in moved:
+                check_host(other, "/", facts, path, complaints)
             if host == AUTO:
-                route = Route(names.of(service), where, service, port, generated=True, tls=tls)
+                route = Route(names.of(service), where, service, port, generated=True, tls=tls, redirect_from=moved)
             elif written.get("inherited"):
                 route = Route(inherited[host], where, service, port, generated=True, tls=tls)
             else:
                 check_host(host, where, facts, path, complaints)
-                route = Route(host, where, service, port, tls=tls)
-            other = routes.setdefault(route.name, route)
-            if other.service != service:
-                complaints.add(path, f"{route.name} leads to {other.service} already")
+                route = Route(host, where, service, port, tls=tls, redirect_from=moved)
+            first = routes.setdefault(route.name, route)
+            if first.service != service:
+                complaints.add(path, f"{route.name} leads to {first.service} already")
     return tuple(sorted(routes.values(), key=lambda route: (route.host, route.path)))
 
 

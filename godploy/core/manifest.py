@@ -45,7 +45,7 @@ class Manifest:
         """The services as they are in an environment, in one shape, without defaults.
 
         As in the schema, with every form made the long one: `build` a mapping (its paths are relative to the
-        manifest's folder), commands lists of words, `routes` lists of {"host", "path", "tls"} with "inherited" where a
+        manifest's folder), commands lists of words, `routes` lists of {"host", "path", …} with "inherited" where a
         host of the top level is none of this environment, `volumes` lists of {"name", "path", "shared"}, `env`, `args`,
         `parameters`, sizes and durations as they were written.
 
@@ -207,12 +207,12 @@ def _claimed_twice(manifest: Manifest) -> Iterator[Problem]:
     for environment in manifest.environments():
         for name, service in _merged(manifest._services, manifest._overrides, environment).items():
             for number, route in enumerate(service.get("routes", ())):
-                if route.get("inherited") or route["host"] == "auto":
-                    continue
-                owner = owners.setdefault((route["host"], route["path"]), environment)
-                if owner != environment:
-                    path = _written_path(manifest._tree, ("services", name, "routes", number), environment)
-                    yield Problem(path, f"{route['host']}{route['path']} belongs to the environment {owner} already")
+                claims = [(route["host"], route["path"]), *((host, "/") for host in route.get("redirect_from", ()))]
+                for host, where in [] if route.get("inherited") else claims:
+                    owner = environment if host == "auto" else owners.setdefault((host, where), environment)
+                    if owner != environment:
+                        path = _written_path(manifest._tree, ("services", name, "routes", number), environment)
+                        yield Problem(path, f"{host}{where} belongs to the environment {owner} already")
 
 
 def _from_a_repository(manifest: Manifest) -> Iterator[Problem]:

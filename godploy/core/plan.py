@@ -357,4 +357,5 @@ def _needs(definition: Mapping[str, Any]) -> set[str]:
 
 
 def _told(routes: Sequence[Route]) -> list[str]:
-    return [f"{route.name} → {route.service}{', tls off' if route.tls == 'off' else ''}" for route in routes]
+    told = [f"{route.name} → {route.service}{', tls off' if route.tls == 'off' else ''}" for route in routes]
+    return told + [f"{host} → {route.host}" for route in routes for host in route.redirect_from]

@@ -66,6 +66,8 @@ def replan(
     for route in target_routes:
         if not route.generated:
             hosts.check_host(route.host, route.path, facts, ("services", route.service, "routes"), complaints)
+        for host in route.redirect_from:
+            hosts.check_host(host, "/", facts, ("services", route.service, "routes"), complaints)
     complaints.raise_any()
     routes = tuple(target_routes)
     made = assemble(decided, current, facts, routes=routes, current_routes=current_routes, taken=sealer.taken)

@@ -32,17 +32,23 @@ class Route:
     port: int
     generated: bool = False  # a name that we made; a written host is claimed by the project
     tls: str = "auto"  # or "off": no certificate, and plain HTTP stays
+    redirect_from: tuple[str, ...] = ()  # other hosts, each of which leads to this one as a whole
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
     @classmethod
     def from_json(cls, tree: Mapping[str, Any]) -> Route:
-        return cls(**tree)
+        return cls(**{**tree, "redirect_from": tuple(tree.get("redirect_from", ()))})
 
     @property
     def name(self) -> str:
         return f"{self.host}{self.path}"
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """Every host that leads to it."""
+        return (self.host, *self.redirect_from)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +58,7 @@ class Encryption:
     asked: frozenset[str] = frozenset()
     certified: frozenset[str] = frozenset()
     https_port: int = 443
+    http_port: int = 80
 
     def tls(self, host: str) -> dict[str, str]:
         """Of a router; without a resolver it serves what certificate there is."""
@@ -115,8 +122,24 @@ def traefik(
         tls = encryption.tls(route.host) if route.tls == "auto" else {}
         routers[f"{stack}-{number}"] = plain
         routers[f"{stack}-{number}-tls"] = {**router, "entryPoints": [_ENCRYPTED], "tls": tls}
+        for position, host in enumerate(route.redirect_from):
+            moved = f"{stack}-{number}-from-{position}"
+            middlewares[moved] = _moved(route, encryption)
+            ways = {"rule": rule(host), "service": service, "middlewares": [moved], "priority": _APP_PRIORITY}
+            routers[moved] = {**ways, "entryPoints": [_PLAIN]}
+            tls = encryption.tls(host) if route.tls == "auto" else {}
+            routers[f"{moved}-tls"] = {**ways, "entryPoints": [_ENCRYPTED], "tls": tls}
         services[service] = _balancer(() if route.service in stopped else servers.get(route.service, ()))
     return {"http": {"routers": routers, "services": services, "middlewares": middlewares}}
+
+
+def _moved(route: Route, encryption: Encryption) -> dict[str, Any]:
+    """To the route's host at once, for good, and to HTTPS where it has a certificate."""
+    secure = route.tls == "auto" and route.host in encryption.certified
+    scheme, port, usual = ("https", encryption.https_port, 443) if secure else ("http", encryption.http_port, 80)
+    host = route.host if port == usual else f"{route.host}:{port}"
+    return {"redirectRegex": {"regex": "^https?://[^/]+/?(.*)$", "replacement": f"{scheme}://{host}/${{1}}",
+                              "permanent": True}}  # fmt: skip
 
 
 def own(hosts: Sequence[str], url: str, encryption: Encryption = Encryption()) -> dict[str, Any]:

@@ -139,8 +139,16 @@ class Shape:
                 self.complain((*place, "path"), 'a path cannot contain "." or ".." between its slashes')
             name = self._host(route["host"], (*place, "host"))
             rest = {key: value for key, value in route.items() if key not in ("host", "path")}
+            if "redirect_from" in rest:
+                rest["redirect_from"] = self._redirecting(rest["redirect_from"], (*place, "redirect_from"))
             shaped.append({"host": name, "path": inner.rstrip("/") or "/", **rest})
         return shaped
+
+    def _redirecting(self, said: list[str], path: Path) -> list[str]:
+        for number, text in enumerate(said):
+            if text == "auto":
+                self.complain((*path, number), "only hosts that are written out can redirect")
+        return [self._host(text, (*path, number)) for number, text in enumerate(said)]
 
     def _host(self, text: str, path: Path) -> str:
         try:

@@ -97,9 +97,10 @@ class Certificates:
             found: dict[str, list[Stack]] = {}
             for stack in stacks.every(conn):
                 release = releases.current(conn, stack)
-                for route in map(Route.from_json, release.routes if release else ()):
-                    if self._ledger.wants(route.host, route.tls) and stack not in found.setdefault(route.host, []):
-                        found[route.host].append(stack)
+                routes = [Route.from_json(route) for route in (release.routes if release else ())]
+                hosts = {host for route in routes for host in route.hosts if self._ledger.wants(host, route.tls)}
+                for host in sorted(hosts):
+                    found.setdefault(host, []).append(stack)
             return found
 
         hosts = await self.services.store.read(read)

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from godploy.core.certificates import Attempt, Certificate, Standing, State, is_public
 from godploy.core.routing import Encryption, Route
+from godploy.settings import Settings
 
 
 class Ledger:
@@ -26,13 +27,13 @@ class Ledger:
         found = self.valid.get(host)
         return self.wants(host, tls) and found is not None and found.expires > time.time()
 
-    def encryption(self, hosts: Iterable[str], https_port: int) -> Encryption:
+    def encryption(self, hosts: Iterable[str], settings: Settings) -> Encryption:
         """As the routers of these hosts are to be. One that has a certificate stays with its resolver; without, it is
         named only while it is asked for."""
         named = set(hosts)
         certified = frozenset(host for host in named if self.has(host))
         asked = frozenset(host for host in named if self.wants(host) and self._asked(host))
-        return Encryption(certified | asked, certified, https_port)
+        return Encryption(certified | asked, certified, settings.https_port, settings.http_port)
 
     def _asked(self, host: str) -> bool:
         return host in self.attempts and self.attempts[host].asked_at is not None
@@ -51,7 +52,8 @@ class Ledger:
         """One for each host of the routes, by its name; a host is off only where all its routes are."""
         wishes: dict[str, str] = {}
         for route in routes:
-            wishes[route.host] = "auto" if "auto" in (route.tls, wishes.get(route.host)) else "off"
+            for host in route.hosts:
+                wishes[host] = "auto" if "auto" in (route.tls, wishes.get(host)) else "off"
         return [self.standing(host, tls) for host, tls in sorted(wishes.items())]
 
 

@@ -70,6 +70,7 @@ async def from_release(job: Job, target: Release) -> Plan:
 
     wanted, running = await job.services.store.read(both)
     written = {route.host for route in wanted.routes if not route.generated}
+    written |= {host for route in wanted.routes for host in route.redirect_from}
     facts = await gather(job.services, job.project, job.environment, job.stack, written)
     restart, named = deployment.options.get("restart"), deployment.options.get("secrets", {})
     plan = replan(
@@ -184,9 +185,10 @@ def _served(conn: Connection, project: Project, environment: Environment, stack:
         release = None if other.id == stack.id else releases.current(conn, other)
         for route in map(Route.from_json, release.routes if release else ()):
             name = projects.environment(conn, other.environment).name
-            before = found.get(route.host, _Served(name, {}))
-            ours = {route.path: route.service} if other.environment == environment.id else {}
-            found[route.host] = _Served(name, {**before.paths, **ours})
+            for host, path in ((route.host, route.path), *((host, "/") for host in route.redirect_from)):
+                before = found.get(host, _Served(name, {}))
+                ours = {path: route.service} if other.environment == environment.id else {}
+                found[host] = _Served(name, {**before.paths, **ours})
     return found
 
 

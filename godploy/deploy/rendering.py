@@ -47,8 +47,8 @@ async def render(services: Services, stack: Stack, release: Release | None) -> R
         if service not in stopped:
             answering = await services.runtime.endpoints(launches.ref(workload), ports[service])
             servers[service] = answering[: wanted[service]]
-    hosts = {route.host for route in routes}
-    encryption = services.certificates.encryption(hosts, services.settings.https_port)
+    hosts = {host for route in routes for host in route.hosts}
+    encryption = services.certificates.encryption(hosts, services.settings)
     config = traefik(stack.id, release.id, routes, servers, stopped, encryption)
     return Rendered(config, routes, workloads, stopped, encryption.certified)
 

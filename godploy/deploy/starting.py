@@ -39,10 +39,10 @@ def _record(job: Job, conn: Connection, plan: Plan, images: Mapping[str, str]) -
     for name in stacks.claim_services(conn, job.stack, [service.service for service in wanted]):
         raise failure("service_taken", service=name, environment=job.environment.name)
     for route in plan.routes:
-        if not projects.claim_host(
-            conn, route.host, job.project.id, deployment=job.deployment.id, generated=route.generated
-        ):
-            raise failure("host_taken", host=route.host)
+        for host in route.hosts:
+            made = route.generated and host == route.host
+            if not projects.claim_host(conn, host, job.project.id, deployment=job.deployment.id, generated=made):
+                raise failure("host_taken", host=host)
     for name, generated in plan.volumes_created.items():
         contexts = {secret: volume_context(job.environment.id, name, secret) for secret in generated}
         sealed = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import closing
@@ -18,21 +19,27 @@ from tests.e2e.person import App, Person
 pytestmark = pytest.mark.engine
 
 
-def encrypted(pebble: Pebble, host: str, path: str = "/") -> tuple[int, str]:
-    """Status and certificate's serial number of an answer whose certificate is verified for the host; raises OSError
-    where it cannot be."""
+def encrypted(pebble: Pebble, host: str, path: str = "/") -> tuple[int, str, str | None]:
+    """Status, certificate's serial number and Location of an answer whose certificate is verified for the host; raises
+    OSError where it cannot be."""
     context = ssl.create_default_context(cadata=pebble.root())
     with closing(http.client.HTTPSConnection(host, pebble.https, timeout=10, context=context)) as connection:
         connection._create_connection = lambda *_: _connect(pebble.https)  # type: ignore[attr-defined]
         connection.request("GET", path)
         serial = str(connection.sock.getpeercert()["serialNumber"])
-        return connection.getresponse().status, serial
+        answer = connection.getresponse()
+        return answer.status, serial, answer.getheader("Location")
 
 
-def _connect(port: int) -> Any:
-    import socket
-
+def _connect(port: int) -> socket.socket:
     return socket.create_connection(("127.0.0.1", port), timeout=10)
+
+
+def encrypted_location(pebble: Pebble, host: str) -> str | None:
+    try:
+        return encrypted(pebble, host, "/page?x=1")[2]
+    except OSError:
+        return None
 
 
 def trusted(pebble: Pebble, host: str, path: str = "/") -> bool:
@@ -62,7 +69,7 @@ def events(app: App) -> list[str]:
     return [each["message"] for each in found if each["kind"] == "certificate"]
 
 
-def manifest(*hosts: str | dict[str, str]) -> dict[str, Any]:
+def manifest(*hosts: Any) -> dict[str, Any]:
     service = {"build": ".", "port": 8000, "routes": list(hosts), "health": {"path": "/healthz"}}
     return {"version": 1, "services": {"web": {**service, "deploy": {"drain": "1s"}}}}
 
@@ -104,16 +111,16 @@ def test_by_the_other_challenge_and_renewed(shop: App, server: Installation, peb
     before = {host: encrypted(pebble, host, "/healthz")[1] for host in (OWN, "shop.example.com")}
     assert server.stop() == 0
     server.start(command=(*with_hosts(hosts), GODPLOY), acme_challenge="tls-alpn-01")
-    shop.manifest = manifest("shop.example.com", "blog.example.com")
+    shop.manifest = manifest({"host": "shop.example.com", "redirect_from": ["blog.example.com"]})
     shop.deploy()
-    until(lambda: trusted(pebble, "blog.example.com"))
+    until(lambda: encrypted_location(pebble, "blog.example.com") == f"https://shop.example.com:{pebble.https}/page?x=1")
+    assert plain(server, "blog.example.com") == (301, f"https://shop.example.com:{pebble.https}/page?x=1")
     until(lambda: all(encrypted(pebble, host, "/healthz")[1] != serial for host, serial in before.items()))
     until(lambda: any("the certificate of shop.example.com has been renewed" in text for text in events(shop)))
 
 
 def test_without_the_authority_plain_http_goes_on_and_says_why(shop: App, server: Installation, pebble: Pebble) -> None:
-    root = encrypted(pebble, "shop.example.com")
-    assert root[0] == 200
+    assert trusted(pebble, "shop.example.com")
     pebble.stop()
     shop.manifest = manifest("shop.example.com", "late.example.com", "nowhere.example.com")
     shop.deploy()

@@ -12,7 +12,7 @@ from godploy import resources
 from godploy.core import defaults, draft, reference_page, schema, units
 from tests.core.manifests import mistakes
 
-_LATER = ("output", "spa", "redirect_from", "jobs", "previews", "wait_for_ci", "bake", "submodules", "lfs")
+_LATER = ("output", "spa", "jobs", "previews", "wait_for_ci", "bake", "submodules", "lfs")
 
 
 def parts(tree: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:

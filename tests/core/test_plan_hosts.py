@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from godploy.core.facts import HostFact, Policy
+from godploy.core.hosts import written_hosts
 from godploy.errors import Invalid
 
 from .shop import Shop
@@ -127,6 +128,20 @@ def test_changed_routes_touch_no_service() -> None:
     assert plan.routes_added == ("www.shop.test/ → web",)
     assert plan.routes_removed == ("shop.test/ → web",)
     assert not plan.empty
+
+
+def test_hosts_that_redirect_are_had_as_hosts_are() -> None:
+    shop = Shop()
+    definitions = {"web": routed("shop.test", redirect_from=["www.shop.test"])}
+    plan = shop.plan(definitions)
+    assert plan.routes_added == ("shop.test/ → web", "www.shop.test → shop.test")
+    assert written_hosts(definitions) == {"shop.test", "www.shop.test"}
+    shop.tells(hosts={"www.shop.test": HostFact("other")})
+    assert "www.shop.test" in problem(shop, definitions)
+    inherited = {"web": routed("shop.test", redirect_from=["www.shop.test"], inherited=True)}
+    assert written_hosts(inherited) == frozenset()
+    shop.tells(environment="staging")
+    assert [route.redirect_from for route in shop.plan(inherited).routes] == [()]
 
 
 def test_a_route_without_certificates_is_another_route() -> None:

@@ -118,6 +118,27 @@ def test_hosts_with_and_without_certificates() -> None:
     assert ours["godploy-1-tls"]["tls"] == {}
 
 
+@pytest.mark.parametrize(
+    ("encryption", "target"),
+    [
+        (Encryption(), "http://a.test/${1}"),
+        (Encryption(http_port=8080), "http://a.test:8080/${1}"),
+        (Encryption(frozenset({"a.test", "www.test"}), frozenset({"a.test"})), "https://a.test/${1}"),
+        (Encryption(frozenset({"www.test"}), frozenset({"www.test"})), "http://a.test/${1}"),
+    ],
+)
+def test_hosts_that_redirect(encryption: Encryption, target: str) -> None:
+    route = Route("a.test", "/api", "web", 80, redirect_from=("www.test",))
+    assert Route.from_json(json.loads(json.dumps(route.to_json()))) == route
+    http = traefik("s1", "r1", [route], {"web": ["http://10.0.0.2:80"]}, encryption=encryption)["http"]
+    plain, encrypted = http["routers"]["s1-0-from-0"], http["routers"]["s1-0-from-0-tls"]
+    assert plain["rule"] == encrypted["rule"] == "Host(`www.test`)"
+    assert encrypted["tls"] == ({"certResolver": "acme"} if "www.test" in encryption.asked else {})
+    (name,) = plain["middlewares"]
+    moved = http["middlewares"][name]["redirectRegex"]
+    assert (moved["replacement"], moved["permanent"]) == (target, True)
+
+
 def test_a_route_from_before_there_were_certificates_is_auto() -> None:
     old = {"host": "a.test", "path": "/", "service": "web", "port": 80, "generated": False}
     assert Route.from_json(old).tls == "auto"
