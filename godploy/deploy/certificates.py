@@ -30,7 +30,6 @@ logger = logging.getLogger(__name__)
 _EVERY = 5.0  # seconds between two looks
 _WHILE_ASKING = 0.5
 _LOOKUP_EVERY = 60.0  # seconds between two looks at DNS for a host that leads elsewhere
-_LOG_EVERY = 600.0  # seconds between two looks at Traefik's log while nobody is asked
 
 
 def load(ledger: Ledger, folder: Folder) -> None:
@@ -60,7 +59,6 @@ class Certificates:
     _own_stale: bool = False
     _looked_at: dict[str, float] = field(default_factory=dict)  # host → when DNS was last asked
     _astray: dict[str, str] = field(default_factory=dict)  # host → what is wrong with where it leads
-    _log_read_at: float = 0.0
 
     async def run(self) -> None:
         """The loop."""
@@ -115,15 +113,18 @@ class Certificates:
             if found is None:
                 return  # it is being written
             self._stamp = stamp
+            found = {host: each for host, each in found.items() if each.expires > time.time()}
             before, self._ledger.valid = self._ledger.valid, found
             for host in hosts.keys() & found.keys():
                 if before.get(host) != found[host] or host in self._ledger.attempts:
                     await self._has_come(host, hosts[host], found[host], renewed=host in before)
             for host in hosts.keys() & (before.keys() - found.keys()):
                 await self._is_gone(host, hosts[host], "is not in Traefik's store any more")
-        for host in [host for host in hosts.keys() & self._ledger.valid.keys() if not self._ledger.has(host)]:
+        now = time.time()
+        for host in [host for host, found in self._ledger.valid.items() if found.expires <= now]:
             del self._ledger.valid[host]
-            await self._is_gone(host, hosts[host], "has expired")
+            if host in hosts:
+                await self._is_gone(host, hosts[host], "has expired")
 
     async def _has_come(self, host: str, of: Sequence[Stack], found: Certificate, *, renewed: bool) -> None:
         self._ledger.attempts.pop(host, None)
@@ -136,12 +137,11 @@ class Certificates:
         await self._tell(host, of, f"the certificate of {host} {why}: plain HTTP answers again")
 
     async def _read_log(self, hosts: Mapping[str, list[Stack]]) -> None:
-        """What Traefik could not get. A renewal that failed leaves the old certificate, and its host as it is."""
+        """What Traefik could not get."""
         now, attempts = time.time(), self._ledger.attempts
         asked = {host: attempt.asked_at for host, attempt in attempts.items() if attempt.asked_at is not None}
-        if not asked and now - self._log_read_at < _LOG_EVERY:
+        if not asked:
             return
-        self._log_read_at = now
         for complaint in complaints(await self.traefik.log()):
             begun = asked.get(complaint.host)
             if begun is not None and complaint.at >= int(begun) and complaint.host in hosts:

@@ -130,6 +130,24 @@ async def test_from_the_first_question_to_the_redirect(asking: Godploy, loop: Ce
     assert asking.services.certificates.standing("plain.example.com", "off").state is State.OFF
 
 
+async def test_a_certificate_that_has_expired_is_none(asking: Godploy, loop: Certificates, outside: Outside) -> None:
+    await shop.deploy(asking, SHOP)
+    outside.issues(HOST, days=1e-9)
+    await loop.look()
+    assert asked(asking) == [HOST]
+    outside.issues(HOST, days=1 / 86400)
+    await loop.look()
+    outside.later = 10
+    await loop.look()
+    outside.writes += 1  # for another host: the old one is still in the store
+    await loop.look()
+    messages = await asking.told("certificate")
+    assert [message.partition(": ")[0] for message in messages] == [
+        f"the certificate of {HOST} is there",
+        f"the certificate of {HOST} has expired",
+    ]
+
+
 async def test_a_refusal_is_told_and_tried_again_later(asking: Godploy, loop: Certificates, outside: Outside) -> None:
     await shop.deploy(asking, SHOP)
     await loop.look()
