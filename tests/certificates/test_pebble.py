@@ -6,7 +6,8 @@ import http.client
 import socket
 import ssl
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
+from threading import Event, Thread
 from typing import Any
 
 import pytest
@@ -33,6 +34,27 @@ def encrypted(pebble: Pebble, host: str, path: str = "/") -> tuple[int, str, str
 
 def _connect(port: int) -> socket.socket:
     return socket.create_connection(("127.0.0.1", port), timeout=10)
+
+
+@contextmanager
+def asking(pebble: Pebble, host: str) -> Iterator[list[int]]:
+    """The statuses of requests over HTTPS, one after the other for as long as the block lasts; 0 where one was lost."""
+    statuses, over = [encrypted(pebble, host)[0]], Event()
+
+    def ask() -> None:
+        while not over.is_set():
+            try:
+                statuses.append(encrypted(pebble, host)[0])
+            except OSError:
+                statuses.append(0)
+
+    thread = Thread(target=ask)
+    thread.start()
+    try:
+        yield statuses
+    finally:
+        over.set()
+        thread.join()
 
 
 def encrypted_location(pebble: Pebble, host: str) -> str | None:
@@ -101,7 +123,9 @@ def test_a_push_over_verified_https_brings_a_host_its_certificate(
 
 
 def test_a_switch_is_proven_where_plain_http_only_redirects(shop: App, server: Installation, pebble: Pebble) -> None:
-    seen = shop.deploy()
+    with asking(pebble, "shop.example.com") as statuses:
+        seen = shop.deploy()
+    assert set(statuses) == {200}  # none was lost at the swap
     assert f"https://shop.example.com:{server.https}/" in seen
     assert "being asked for" not in seen
     assert trusted(pebble, "shop.example.com")
