@@ -18,6 +18,8 @@ from godploy.errors import GodployError
 _COMMANDS = {
     "serve": "serving",
     "user": "serving",
+    "backup": "backing_up",
+    "restore": "backing_up",
     "version": "serving",
     "init": "authoring",
     "validate": "authoring",

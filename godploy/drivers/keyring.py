@@ -39,8 +39,8 @@ class Keyring:
     def open(cls, path: Path) -> Keyring:
         """The key in a file, which is made where there is none. Blocking; for the start. Raises KeyUnusable."""
         with suppress(FileExistsError):
-            _make(path)
-        return cls(_read(path), path)
+            put(path, os.urandom(_KEY_LENGTH))
+        return cls(read(path), path)
 
     def seal(self, value: str, context: str) -> bytes:
         """The value, encrypted and bound to `context` (what it is and whose), without which it does not open: a sealed
@@ -65,15 +65,16 @@ class Keyring:
             ) from error
 
 
-def _make(path: Path) -> None:
-    """The name appears with the whole key behind it: a crash must leave no half a key to seal values with."""
+def put(path: Path, key: bytes) -> None:
+    """Writes a key to a new file. The name appears with the whole key behind it: a crash must leave no half a key to
+    seal values with. Blocking. Raises FileExistsError."""
     if path.exists() or path.is_symlink():
         raise FileExistsError
     draft = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     draft.unlink(missing_ok=True)
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as file:
-        file.write(base64.b64encode(os.urandom(_KEY_LENGTH)) + b"\n")
+        file.write(base64.b64encode(key) + b"\n")
         file.flush()
         os.fsync(file.fileno())
     try:
@@ -87,7 +88,9 @@ def _make(path: Path) -> None:
         os.close(folder)
 
 
-def _read(path: Path) -> bytes:
+def read(path: Path) -> bytes:
+    """The key in a file that is private to us or, where we are root, to the owner of its folder. Blocking. Raises
+    KeyUnusable."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     except OSError as error:
@@ -95,7 +98,7 @@ def _read(path: Path) -> bytes:
     with os.fdopen(descriptor, "rb") as file:
         facts = os.fstat(file.fileno())
         text = file.read(1024)
-    if not stat.S_ISREG(facts.st_mode) or facts.st_uid not in (0, os.geteuid()):
+    if not stat.S_ISREG(facts.st_mode) or facts.st_uid not in _trusted(path):
         raise KeyUnusable(f"the key file {path} is not a file of ours", next_step=f"chown it to user {os.geteuid()}")
     if facts.st_mode & 0o077:
         raise KeyUnusable(f"the key file {path} can be read by others", next_step=f"chmod 600 {path}")
@@ -106,3 +109,7 @@ def _read(path: Path) -> bytes:
     if len(key) != _KEY_LENGTH:
         raise KeyUnusable(f"{path} holds no key", next_step="put back the key file that belongs to this database")
     return key
+
+
+def _trusted(path: Path) -> set[int]:
+    return {0, os.geteuid()} | ({path.parent.stat().st_uid} if os.geteuid() == 0 else set())

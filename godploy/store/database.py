@@ -16,10 +16,11 @@ import sqlite3
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import TypeVar
 
-from godploy.errors import GodployError, Unavailable
+from godploy.errors import GodployError, Invalid, Unavailable
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
@@ -124,14 +125,7 @@ class Store:
 
     async def backup(self, target: Path) -> None:
         """A consistent copy of the database, made while it is in use."""
-
-        def copy() -> None:
-            assert self._connection is not None
-            _make_private(target)
-            with sqlite3.connect(target) as destination:
-                self._connection.backup(destination)
-
-        await asyncio.get_running_loop().run_in_executor(self._writer, copy)
+        await asyncio.get_running_loop().run_in_executor(self._writer, copy, self._path, target)
 
     async def close(self) -> None:
         """Waits for the transaction under way, then closes. Idempotent."""
@@ -145,6 +139,32 @@ class Store:
             connection.close()
         self._reading.clear()
         await asyncio.to_thread(self._writer.shutdown)
+
+
+def copy(source: Path, target: Path) -> None:
+    """A consistent copy of a database that any Godploy may be using, whatever its schema. Blocking."""
+    _make_private(target)
+    with closing(sqlite3.connect(source, timeout=5.0)) as connection, closing(sqlite3.connect(target)) as destination:
+        try:
+            connection.backup(destination)
+        except sqlite3.OperationalError as error:
+            raise _unavailable(error) from error
+
+
+def examine(path: Path) -> None:
+    """Looks whether a database that is in no one's use is whole, and none of a newer Godploy. Blocking.
+
+    Raises Invalid and SchemaTooNewError.
+    """
+    try:
+        with closing(sqlite3.connect(path)) as connection:
+            found = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
+            at = connection.execute("PRAGMA user_version").fetchone()[0]
+    except sqlite3.DatabaseError as error:
+        raise Invalid(f"the database is damaged: {error}") from error
+    if found != "ok":
+        raise Invalid(f"the database is damaged: {found}")
+    _must_be_known(at)
 
 
 def _make_private(path: Path) -> None:
@@ -168,15 +188,19 @@ def migrations() -> list[tuple[int, str]]:
 def migrate(connection: sqlite3.Connection) -> None:
     """Brings the schema forward, each migration in a transaction of its own."""
     at = connection.execute("PRAGMA user_version").fetchone()[0]
-    known = migrations()
-    if at > known[-1][0]:
-        raise SchemaTooNewError(
-            f"this database is at schema {at}, this Godploy knows up to {known[-1][0]}",
-            next_step="install the newer Godploy again, or restore a backup made before its upgrade",
-        )
-    for number, script in known:
+    _must_be_known(at)
+    for number, script in migrations():
         if number > at:
             connection.executescript(f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {number};\nCOMMIT;")
+
+
+def _must_be_known(at: int) -> None:
+    newest = migrations()[-1][0]
+    if at > newest:
+        raise SchemaTooNewError(
+            f"this database is at schema {at}, this Godploy knows up to {newest}",
+            next_step="install the newer Godploy again, or restore a backup made before its upgrade",
+        )
 
 
 def _unavailable(error: sqlite3.OperationalError) -> Exception:
