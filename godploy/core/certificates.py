@@ -44,11 +44,18 @@ _REASON_LIMIT = 500
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """One that Traefik has for a host; `expires` in seconds since 1970."""
+    """One that Traefik has for a host; times in seconds since 1970."""
 
     host: str
+    begins: float
     expires: float
     issuer: str
+
+    @property
+    def overdue_at(self) -> float:
+        """From when on its renewal is late: a sixth of its life before its end, where Traefik renews with a third of
+        it left, and looks every day."""
+        return self.expires - (self.expires - self.begins) / 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +139,7 @@ def _certificate(entry: Mapping[str, Any]) -> Certificate:
     names += leaf.issuer.get_attributes_for_oid(NameOID.COMMON_NAME)
     return Certificate(
         str(entry["domain"]["main"]),
+        leaf.not_valid_before_utc.timestamp(),
         leaf.not_valid_after_utc.timestamp(),
         " ".join(str(name.value) for name in names),
     )

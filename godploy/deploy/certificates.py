@@ -58,6 +58,7 @@ class Certificates:
     _stale: set[str] = field(default_factory=set)  # stacks whose route file is to be written anew
     _own_stale: bool = False
     _looked_at: dict[str, float] = field(default_factory=dict)  # host → when DNS was last asked
+    _overdue: set[str] = field(default_factory=set)  # hosts of which it was told
     _astray: dict[str, str] = field(default_factory=dict)  # host → what is wrong with where it leads
 
     async def run(self) -> None:
@@ -125,16 +126,26 @@ class Certificates:
             del self._ledger.valid[host]
             if host in hosts:
                 await self._is_gone(host, hosts[host], "has expired")
+        for host in hosts.keys() & self._ledger.valid.keys() - self._overdue:
+            if self._ledger.valid[host].overdue_at <= now:
+                self._overdue.add(host)
+                await self._is_late(host, hosts[host], self._ledger.valid[host])
 
     async def _has_come(self, host: str, of: Sequence[Stack], found: Certificate, *, renewed: bool) -> None:
         self._ledger.attempts.pop(host, None)
         self._astray.pop(host, None)
+        self._overdue.discard(host)
         until = time.strftime("%Y-%m-%d", time.gmtime(found.expires))
         what = "has been renewed" if renewed else "is there"
         await self._tell(host, of, f"the certificate of {host} {what}: from {found.issuer}, valid until {until}")
 
     async def _is_gone(self, host: str, of: Sequence[Stack], why: str) -> None:
         await self._tell(host, of, f"the certificate of {host} {why}: plain HTTP answers again")
+
+    async def _is_late(self, host: str, of: Sequence[Stack], found: Certificate) -> None:
+        """Traefik does not say so by itself: a renewal that the authority does not answer leaves no line in its log."""
+        until = time.strftime("%Y-%m-%d", time.gmtime(found.expires))
+        await self._tell(host, of, f"the certificate of {host} was not renewed in time: it expires on {until}")
 
     async def _read_log(self, hosts: Mapping[str, list[Stack]]) -> None:
         """What Traefik could not get."""

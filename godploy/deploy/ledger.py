@@ -43,7 +43,8 @@ class Ledger:
             return Standing(host, State.OFF)
         attempt, found = self.attempts.get(host, Attempt()), self.valid.get(host)
         if found is not None and self.has(host):
-            return Standing(host, State.VALID, found.expires, found.issuer, attempt.error)
+            late = "it was not renewed in time" if found.overdue_at <= time.time() else None
+            return Standing(host, State.VALID, found.expires, found.issuer, late)
         if self._asked(host):
             return Standing(host, State.ASKED, error=attempt.error)
         return Standing(host, State.WAITING, error=attempt.error, next_at=attempt.next_at or None)

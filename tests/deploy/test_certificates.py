@@ -52,7 +52,7 @@ class Outside:
         self.lines.append(f'{at} ERR Unable to obtain ACME certificate for domains error="no way" domains=["{host}"]')
 
     def issues(self, host: str, days: float = 90) -> None:
-        self.store = {**self.store, host: Certificate(host, self.time() + days * 86400, "Test CA")}
+        self.store = {**self.store, host: Certificate(host, self.time(), self.time() + days * 86400, "Test CA")}
         self.writes += 1
 
     def loses(self, host: str) -> None:
@@ -146,6 +146,21 @@ async def test_a_certificate_that_has_expired_is_none(asking: Godploy, loop: Cer
         f"the certificate of {HOST} is there",
         f"the certificate of {HOST} has expired",
     ]
+
+
+async def test_a_renewal_that_is_late_is_told_once(asking: Godploy, loop: Certificates, outside: Outside) -> None:
+    await shop.deploy(asking, SHOP)
+    outside.issues(HOST, days=90)
+    await loop.look()
+    for day in (60, 74, 76, 77):
+        outside.later = day * 86400
+        await loop.look()
+    (_, message) = await asking.told("certificate")
+    assert message.startswith(f"the certificate of {HOST} was not renewed in time: it expires on 20")
+    assert redirected(asking) == [HOST]
+    outside.issues(HOST)
+    await loop.look()
+    assert "has been renewed" in (await asking.told("certificate"))[-1]
 
 
 async def test_a_refusal_is_told_and_tried_again_later(asking: Godploy, loop: Certificates, outside: Outside) -> None:
