@@ -116,6 +116,17 @@ def load(data: Path, environment: Mapping[str, str] | None = None, **given: Any)
     return Settings(**values)
 
 
+def origins(data: Path, environment: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Where each setting's value comes from."""
+    environment = os.environ if environment is None else environment
+    written = _file(data / "config.yaml")
+    found = {}
+    for name in _CONVERT:
+        variable = f"GODPLOY_{name.upper()}"
+        found[name] = variable if variable in environment else "config.yaml" if name in written else "default"
+    return found
+
+
 def _file(path: Path) -> dict[str, Any]:
     if not path.exists():
         return {}

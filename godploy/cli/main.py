@@ -18,6 +18,7 @@ from godploy.errors import GodployError
 _COMMANDS = {
     "serve": "serving",
     "user": "serving",
+    "doctor": "examining",
     "backup": "backing_up",
     "restore": "backing_up",
     "version": "serving",

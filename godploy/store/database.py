@@ -167,6 +167,12 @@ def examine(path: Path) -> None:
     _must_be_known(at)
 
 
+def schema(path: Path) -> int:
+    """The number of the last migration that a database has seen. Blocking."""
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5.0)) as connection:
+        return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
 def _make_private(path: Path) -> None:
     """Ours alone before anything is in it: SQLite gives the files beside it the same mode."""
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))

@@ -1,0 +1,100 @@
+"""Looks at the machine for `godploy doctor`: changes nothing, needs no server, and goes on past whatever is broken."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import stat
+from contextlib import suppress
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from godploy.core.command import Command
+from godploy.core.doctor import Facts
+from godploy.drivers import process, traefik_container
+from godploy.drivers.docker import Docker
+from godploy.errors import GodployError, NotFound
+from godploy.runtimes.engine.daemon import Daemon
+from godploy.runtimes.engine.images import Images
+from godploy.runtimes.protocol import RuntimeUnavailable
+from godploy.settings import Settings
+from godploy.store import database
+
+_PATIENCE = 3.0  # seconds for a port to answer
+
+
+async def look(settings: Settings, docker: Docker | None = None) -> Facts:
+    """What there is to see, at once and without changing it."""
+    docker = docker or Docker(timeout=10.0)
+    try:
+        engine = await _engine(settings, docker)
+    finally:
+        await docker.close()
+    ports = (settings.http_port, settings.https_port, settings.traefik_api_port)
+    answers = await asyncio.gather(*(_answers(port) for port in ports))
+    found = engine.pop("versions")
+    return Facts(
+        versions={**found, "git": await _git(), "aiohttp": await asyncio.to_thread(version, "aiohttp")},
+        ports=dict(zip(ports, answers, strict=True)),
+        **engine,
+        **await asyncio.to_thread(_files, settings.data),
+    )
+
+
+async def _engine(settings: Settings, docker: Docker) -> dict[str, Any]:
+    daemon = Daemon(docker, settings.instance)
+    try:
+        told = await daemon.call(lambda api: api.version())
+        info = await daemon.call(lambda api: api.info())
+    except (GodployError, RuntimeUnavailable) as error:
+        return {"versions": {"engine API": None}, "engine_error": str(error)}
+    seen: dict[str, Any] = {"versions": {"engine API": told["ApiVersion"]}, "cgroups": info.get("CgroupVersion", "")}
+    name = traefik_container.name(settings.instance)
+    with suppress(NotFound):
+        there = await daemon.call(lambda api: api.inspect_container(name))
+        seen["traefik"] = there["State"]["Status"]
+    try:
+        seen["builder"] = await Images(daemon).find_builder()
+    except (GodployError, RuntimeUnavailable) as error:
+        seen["builder_error"] = str(error)
+    return seen
+
+
+async def _answers(port: int) -> bool:
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:  # TimeoutError is one
+        return False
+    writer.close()
+    return True
+
+
+async def _git() -> str | None:
+    try:
+        result = await process.run(Command(("git", "--version")), timeout=10)
+    except (process.Missing, TimeoutError):
+        return None
+    return result.stdout.decode(errors="replace").strip().removeprefix("git version ")
+
+
+def _files(data: Path) -> dict[str, Any]:
+    paths = [path for path in (data, data / "key", data / "godploy.db") if path.exists()]
+    usage = shutil.disk_usage(data)
+    return {
+        "disks": {str(data): 1 - usage.free / usage.total},
+        "modes": {str(path): stat.S_IMODE(path.stat().st_mode) for path in paths},
+        "memory": _memory(),
+        "newest_schema": database.migrations()[-1][0],
+        "schema": database.schema(data / "godploy.db") if (data / "godploy.db").is_file() else None,
+    }
+
+
+def _memory() -> float | None:
+    """https://docs.kernel.org/filesystems/proc.html#meminfo"""
+    try:
+        lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+        return int(lines["MemAvailable"].split()[0]) / int(lines["MemTotal"].split()[0])
+    except (OSError, KeyError, ValueError):
+        return None

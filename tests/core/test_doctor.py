@@ -1,0 +1,56 @@
+"""Each fact that is not well, and the line that it gives."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from godploy.core.doctor import Facts, Level, judge
+
+WELL = Facts(
+    versions={"engine API": "1.44", "git": "2.50.1", "aiohttp": "3.14.5"},
+    ports={80: True},
+    disks={"/data": 0.5},
+    modes={"/data": 0o700, "/data/key": 0o600},
+    builder="docker",
+    cgroups="2",
+    traefik="running",
+    memory=0.5,
+    schema=3,
+    newest_schema=3,
+)
+
+
+def test_all_is_well() -> None:
+    assert {(line.level, line.advice) for line in judge(WELL)} == {(Level.OK, "")}
+
+
+@pytest.mark.parametrize(
+    ("change", "level", "says"),
+    [
+        ({"engine_error": "no socket"}, Level.BAD, "engine: no socket"),
+        ({"versions": {**WELL.versions, "engine API": "1.40"}}, Level.BAD, "engine: its API is 1.40"),
+        ({"versions": {**WELL.versions, "engine API": "1.41"}}, Level.WARN, "engine API: 1.41 is older than 1.44"),
+        ({"versions": {**WELL.versions, "git": "2.39.5"}}, Level.WARN, "git: 2.39.5 is older"),
+        ({"versions": {**WELL.versions, "git": None}}, Level.BAD, "git: its version"),
+        ({"builder": "", "builder_error": "no buildx"}, Level.BAD, "BuildKit: no buildx"),
+        ({"cgroups": "1"}, Level.WARN, "cgroups: version 1"),
+        ({"traefik": None}, Level.BAD, "Traefik: there is no container"),
+        ({"traefik": "exited"}, Level.BAD, "Traefik: its container is exited"),
+        ({"ports": {80: False}}, Level.BAD, "port 80: nothing answers"),
+        ({"disks": {"/data": 0.8}}, Level.WARN, "disk: 80% of the disk of /data"),
+        ({"disks": {"/data": 0.9}}, Level.BAD, "disk: 90%"),
+        ({"memory": 0.01}, Level.WARN, "memory: 1% is available"),
+        ({"modes": {"/data/key": 0o644}}, Level.BAD, "permissions: others may read /data/key"),
+        ({"modes": {"/data": 0o755}}, Level.WARN, "permissions: others may look into /data"),
+        ({"schema": None}, Level.BAD, "database: there is none"),
+        ({"schema": 2}, Level.WARN, "database: at schema 2 of 3"),
+        ({"schema": 4}, Level.BAD, "database: at schema 4, known is 3"),
+    ],
+)
+def test_what_is_not_well(change: dict[str, Any], level: Level, says: str) -> None:
+    (line,) = [line for line in judge(replace(WELL, **change)) if line.level is not Level.OK]
+    assert line.level is level and line.advice
+    assert f"{line.subject}: {line.text}".startswith(says)
