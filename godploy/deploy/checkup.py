@@ -33,12 +33,12 @@ async def look(settings: Settings, docker: Docker | None = None) -> Facts:
         await docker.close()
     ports = (settings.http_port, settings.https_port, settings.traefik_api_port)
     answers = await asyncio.gather(*(_answers(port) for port in ports))
-    found = engine.pop("versions")
+    found, root = engine.pop("versions"), engine.pop("root", None)
     return Facts(
         versions={**found, "git": await _git(), "aiohttp": await asyncio.to_thread(version, "aiohttp")},
         ports=dict(zip(ports, answers, strict=True)),
         **engine,
-        **await asyncio.to_thread(_files, settings.data),
+        **await asyncio.to_thread(_files, settings.data, root),
     )
 
 
@@ -50,6 +50,7 @@ async def _engine(settings: Settings, docker: Docker) -> dict[str, Any]:
     except (GodployError, RuntimeUnavailable) as error:
         return {"versions": {"engine API": None}, "engine_error": str(error)}
     seen: dict[str, Any] = {"versions": {"engine API": told["ApiVersion"]}, "cgroups": info.get("CgroupVersion", "")}
+    seen["root"] = info.get("DockerRootDir")
     name = traefik_container.name(settings.instance)
     with suppress(NotFound):
         there = await daemon.call(lambda api: api.inspect_container(name))
@@ -79,16 +80,22 @@ async def _git() -> str | None:
     return result.stdout.decode(errors="replace").strip().removeprefix("git version ")
 
 
-def _files(data: Path) -> dict[str, Any]:
+def _files(data: Path, root: str | None) -> dict[str, Any]:
+    folders = [data, Path(root)] if root and Path(root).is_dir() else [data]
+    disks = {folder.stat().st_dev: folder for folder in reversed(folders)}  # two folders of one disk are told once
     paths = [path for path in (data, data / "key", data / "godploy.db") if path.exists()]
-    usage = shutil.disk_usage(data)
     return {
-        "disks": {str(data): 1 - usage.free / usage.total},
+        "disks": {str(folder): _used(folder) for folder in disks.values()},
         "modes": {str(path): stat.S_IMODE(path.stat().st_mode) for path in paths},
         "memory": _memory(),
         "newest_schema": database.migrations()[-1][0],
         "schema": database.schema(data / "godploy.db") if (data / "godploy.db").is_file() else None,
     }
+
+
+def _used(folder: Path) -> float:
+    usage = shutil.disk_usage(folder)
+    return 1 - usage.free / usage.total
 
 
 def _memory() -> float | None:
