@@ -54,11 +54,21 @@ async def from_source(job: Job, source: Source) -> Plan:
         facts,
         templates=job.services.templates,
         current_routes=running.routes,
-        updates=_updates(job),
+        updates=_updates(job) | _without_image(running, facts),
         secret_updates=changed_secrets(running, facts),
         place=lambda path: source.manifest.place(path, environment=job.environment.name),
     )
     return _checked(job, plan)
+
+
+def _without_image(running: Running, facts: Facts) -> frozenset[str]:
+    """Services whose image was built and is gone, by a clean-up or on a restored machine: they are built again."""
+    there = {image.id for image in facts.built.values()}
+    return frozenset(
+        name
+        for name, current in running.services.items()
+        if current.specification.build_key is not None and current.specification.image not in there
+    )
 
 
 async def from_release(job: Job, target: Release) -> Plan:
