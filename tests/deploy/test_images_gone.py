@@ -1,5 +1,5 @@
-"""An image that is gone (a restored machine, a clean-up by hand) is built again by the next push, though its sources are
-the same."""
+"""An image that is gone (a restored machine, a clean-up by hand) is built again by the next push, though its sources
+are the same."""
 
 from __future__ import annotations
 
