@@ -72,7 +72,7 @@ def restore(file: Path, data: Path, passphrase_file: IO[str] | None, as_json: bo
     show.line(f"restored to {data}: {what}")
     show.note("the data in volumes was not in it: put that back before the services start, or they begin empty")
     show.note(f"start the server (godploy serve --data {data}), then push")
-    show.note("what was built is built again by the next push or godploy deploy, where its image is not on this machine")
+    show.note("the next push, or godploy deploy, builds again what has no image on this machine")
 
 
 def _counted(number: int) -> str:
