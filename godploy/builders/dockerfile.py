@@ -40,15 +40,20 @@ def commands(
     tag: str,
     labels: Mapping[str, str],
     cache_ns: str,
+    fresh: bool = False,
 ) -> list[Command]:
     """The programs to run, in order; the last one leaves an image called `tag`. `cache_ns` keeps the cache mounts of
-    projects and environment classes apart. A secret's value stands in no argument: BuildKit reads it from a file."""
+    projects and environment classes apart. A secret's value stands in no argument: BuildKit reads it from a file, and
+    does not count it among what makes a layer, so a build that is to see a changed one is `fresh`: without the cache.
+    https://docs.docker.com/build/cache/invalidation/#build-secrets"""
     root = inputs.directory.rstrip("/")
     argv = ["docker", "build", "--progress", "plain", "-t", tag, "-f", f"{root}/{build.dockerfile}"]
     if build.target is not None:
         argv += ["--target", build.target]
     if build.pull:
         argv.append("--pull")
+    if fresh:
+        argv.append("--no-cache")
     for name, sealed in sorted(build.args.items()):
         argv += ["--build-arg", f"{name}={fill(sealed, lambda reference: _value(reference, inputs.commit))}"]
     argv += ["--build-arg", f"BUILDKIT_CACHE_MOUNT_NS={cache_ns}"]  # the last of several counts

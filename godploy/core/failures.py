@@ -67,7 +67,7 @@ FAILURES: Mapping[str, Failure] = {
     # The plan.
     "invalid_manifest": Failure(
         "the manifest has {count}",
-        "correct what is listed; godploy validate shows the same before a push",
+        "correct what is listed; godploy plan shows the same before a push",
     ),
     "missing_secret": Failure(
         "the secret {name} has no value in the environment {environment}",
@@ -159,7 +159,7 @@ FAILURES: Mapping[str, Failure] = {
     # The switch.
     "switch_not_proven": Failure(
         "the new release was started, but {route} did not answer from it through Traefik within {seconds} s: {detail}",
-        "the old release was put back; docker logs godploy-traefik-main may say more, then: godploy deploy",
+        "the old release was put back; godploy doctor, on the server, looks at Traefik; then: godploy deploy",
         retry=True,
     ),
     # The machinery.

@@ -6,9 +6,11 @@ the same deployment, or visibly given up.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import time
+from collections.abc import Sequence
 
 from godploy.core import remote, signing
 from godploy.deploy.job import hook_context
@@ -31,13 +33,22 @@ async def run(services: Services) -> None:
     while True:
         wait = _LOOK_EVERY
         try:
-            for message in await services.store.read(lambda conn: outbox.due(conn, time.time())):
-                await _send(services, message)
+            waiting = await services.store.read(lambda conn: outbox.due(conn, time.time()))
+            repositories_told = {message.repository for message in waiting}
+            # Side by side: an address that hangs delays its own repository's messages alone.
+            await asyncio.gather(
+                *(_send_all(services, [m for m in waiting if m.repository == told]) for told in repositories_told)
+            )
             due = await services.store.read(outbox.next_due)
             wait = _LOOK_EVERY if due is None else min(max(due - time.time(), 0.1), _LOOK_EVERY)
         except GodployError as error:
             logger.warning("outbox: %s", error)
         await services.changes.wait("outbox", wait)
+
+
+async def _send_all(services: Services, messages: Sequence[Message]) -> None:
+    for message in messages:
+        await _send(services, message)
 
 
 async def _send(services: Services, message: Message) -> None:

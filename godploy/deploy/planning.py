@@ -14,7 +14,6 @@ from godploy.core.model import Deployment, Environment, Kind, Project, Release, 
 from godploy.core.plan import Plan
 from godploy.core.replan import replan
 from godploy.core.routing import Route
-from godploy.core.sealing import secret_versions
 from godploy.core.specification import Specification
 from godploy.deploy.job import Job
 from godploy.deploy.services import Services
@@ -141,10 +140,9 @@ def of_release(conn: Connection, release: Release) -> Running:
 
 
 def changed_secrets(running: Running, facts: Facts) -> frozenset[str]:
-    """Secrets whose current version does not run: set with `--no-deploy`, or left by a failed deployment."""
-    named = [
-        version for current in running.services.values() for version in secret_versions(current.specification).items()
-    ]
+    """Secrets whose current version does not run, or was not built with: set with `--no-deploy`, used in a build alone,
+    or left by a failed deployment."""
+    named = [version for current in running.services.values() for version in current.specification.secret_versions()]
     return frozenset(name for name, version in named if facts.secrets.get(name, version) != version)
 
 

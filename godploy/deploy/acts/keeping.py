@@ -14,7 +14,7 @@ from godploy.core.specification import Specification
 from godploy.deploy import intake, planning, source
 from godploy.deploy.job import hook_context, secret_context
 from godploy.deploy.services import Services
-from godploy.errors import Conflict
+from godploy.errors import Conflict, Invalid
 from godploy.store import Connection, deployments, events, projects, releases, repositories, secrets, stacks, volumes
 from godploy.store.deployments import Request
 from godploy.store.repositories import Revision
@@ -150,6 +150,11 @@ async def create_repository(
     `status_url` is told, signed with that secret, what becomes of its deployments. Raises Conflict, and Invalid for an
     address that may not be reached.
     """
+    if posixpath.normpath(manifest_path) != manifest_path or manifest_path.startswith(("/", "..")):
+        raise Invalid(
+            f"{manifest_path} is not the path of a file in the repository",
+            next_step="write it from the repository's root, such as godploy.yaml or api/godploy.yaml",
+        )
     for address in (url, status_url):
         if address is not None:
             remote.parse(address, services.settings.private_bases)
