@@ -93,7 +93,8 @@ def plan(file: str, as_json: bool, against: str | None, **chosen: str | None) ->
     """Show what a deployment of a manifest would change.
 
     In a linked checkout, or with --against, it is compared with what runs there. Otherwise it shows what a first
-    deployment would make. Nothing is changed. `-r dashboard` is for the project's dashboard manifest.
+    deployment would make. Nothing is changed. `-r dashboard` is for
+    the manifest of services without a repository (godploy manifest).
 
     Example: godploy plan --environment staging
     """

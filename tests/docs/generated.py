@@ -59,7 +59,7 @@ def _command(command: click.Command, path: str) -> Iterator[str]:
     if example:
         yield f"Example: `{example.strip()}`\n"
     for record in filter(None, records):
-        yield f"- `{record[0]}`: {record[1]}"
+        yield f"- `{record[0]}`: {record[1]}" if record[1] else f"- `{record[0]}`"
     if any(records):
         yield ""
 
