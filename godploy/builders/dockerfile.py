@@ -40,11 +40,11 @@ def commands(
     tag: str,
     labels: Mapping[str, str],
     cache_ns: str,
-    fresh: bool = False,
 ) -> list[Command]:
     """The programs to run, in order; the last one leaves an image called `tag`. `cache_ns` keeps the cache mounts of
     projects and environment classes apart. A secret's value stands in no argument: BuildKit reads it from a file, and
-    does not count it among what makes a layer, so a build that is to see a changed one is `fresh`: without the cache.
+    does not count it among what makes a layer. So a build with secrets takes no layer from the cache: it may have
+    been made with a former value or with another environment's; its cache mounts stay.
     https://docs.docker.com/build/cache/invalidation/#build-secrets"""
     root = inputs.directory.rstrip("/")
     argv = ["docker", "build", "--progress", "plain", "-t", tag, "-f", f"{root}/{build.dockerfile}"]
@@ -52,7 +52,7 @@ def commands(
         argv += ["--target", build.target]
     if build.pull:
         argv.append("--pull")
-    if fresh:
+    if build.secrets:
         argv.append("--no-cache")
     for name, sealed in sorted(build.args.items()):
         argv += ["--build-arg", f"{name}={fill(sealed, lambda reference: _value(reference, inputs.commit))}"]

@@ -48,22 +48,13 @@ async def _built(job: Job, service: ServicePlan, build: BuildPlan) -> ResolvedIm
         job.say(f"{service.service}: waiting for another build to end")
     async with services.builds:
         job.say(f"{service.service}: building {build.dockerfile}")
-        image = await _run(job, service.service, build, await _secrets_changed(job, service, build))
+        image = await _run(job, service.service, build)
     environment = job.environment.id
     await services.store.write(lambda conn: releases.add_image(conn, environment, build.key, image))
     return image
 
 
-async def _secrets_changed(job: Job, service: ServicePlan, build: BuildPlan) -> bool:
-    """Whether what runs was built with other secrets, or other versions of them."""
-    running = service.workload
-    if running is None:
-        return False
-    workload = await job.services.store.read(lambda conn: releases.workload(conn, running))
-    return dict(workload.specification.get("build_secrets", {})) != dict(build.secrets)
-
-
-async def _run(job: Job, service: str, build: BuildPlan, fresh: bool) -> ResolvedImage:
+async def _run(job: Job, service: str, build: BuildPlan) -> ResolvedImage:
     services = job.services
     values = await launches.reveal(services, job.environment.id, build.secrets)
     await _refuse_foreign_frontend(job, service, build)
@@ -82,7 +73,6 @@ async def _run(job: Job, service: str, build: BuildPlan, fresh: bool) -> Resolve
                 "godploy.service": service,
             },
             cache_ns=f"{job.project.id}-{job.environment.id}",
-            fresh=fresh,
         )
         return await services.runtime.build(commands, tag, services.settings.build_timeout, job.say)
     except BuildFailed as error:  # the runtime does not know for whom it builds

@@ -24,7 +24,7 @@ def test_the_whole_command() -> None:
     (command,) = commands(BUILD, INPUTS, tag="gp/t:1", labels={"godploy.instance": "main"}, cache_ns="p1-e1")
     assert command.argv == (
         "docker", "build", "--progress", "plain", "-t", "gp/t:1", "-f", "/exported/app/docker/Dockerfile",
-        "--target", "runtime", "--pull",
+        "--target", "runtime", "--pull", "--no-cache",
         "--build-arg", "A=b c", "--build-arg", "AT=v-abc123", "--build-arg", "LITERAL=${x}",
         "--build-arg", "BUILDKIT_CACHE_MOUNT_NS=p1-e1",
         "--secret", "id=NPM_TOKEN,src={secrets}/NPM_TOKEN",
