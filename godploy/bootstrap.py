@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
-import ipaddress
 import logging
 import os
 import shutil
@@ -211,15 +210,7 @@ async def _machine_addresses() -> list[str]:
         result = await process.run(Command(("hostname", "-I")), timeout=5)
     except (process.Missing, TimeoutError):
         return []
-    return [word for word in result.stdout.decode(errors="replace").split() if _is_address(word)]
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
+    return [word for word in result.stdout.decode(errors="replace").split() if naming.is_address(word)]
 
 
 def _prepare_folders(data: Path) -> None:

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from godploy.api.call import SERVICES
+from godploy.core import naming
 from godploy.core.failures import failure
 from godploy.drivers.git_program import GitError
 from godploy.errors import Forbidden, GodployError, NotFound, TooLarge, Unauthorized, Unavailable
@@ -129,7 +130,7 @@ async def expected_host(request: web.Request, handler: _Next) -> web.StreamRespo
     settings = request.app[SERVICES].settings
     names = {settings.host.lower(), "localhost", settings.listen_host.lower()}
     host = _hostname(given[0]) if len(given) == 1 else ""
-    if host not in names and not _is_address(host):
+    if host not in names and not naming.is_address(host):
         raise UnknownHostError("this server does not answer to that name", next_step=f"use {settings.url}")
     return await handler(request)
 
@@ -139,14 +140,6 @@ def _hostname(text: str) -> str:
         return (urlsplit(f"//{text}").hostname or "").removesuffix(".")
     except ValueError:
         return ""
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 @web.middleware

@@ -52,12 +52,6 @@ def by_address(value: str, hosts: tuple[str, ...] = _NEARBY) -> str | None:
     return _TEMPLATES[match[1]] if match and match[2] in hosts else None
 
 
-def host_of(value: str) -> str | None:
-    """The host in the address of a database."""
-    match = _ADDRESS.fullmatch(value)
-    return match[2] if match else None
-
-
 def is_name(text: str) -> bool:
     """Whether the templates take it as the name of a database or a user."""
     return _NAME.fullmatch(text) is not None

@@ -6,6 +6,7 @@ Everything that becomes a name of a container, a host in a routing rule or a lab
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import re
 import secrets
 import string
@@ -43,6 +44,15 @@ def is_name(text: str) -> bool:
 def is_host(text: str) -> bool:
     """Whether it is a host as it goes into a routing rule: lower case, IDNA-encoded already, no port, no final dot."""
     return len(text) <= _HOST_LIMIT and re.fullmatch(HOST, text) is not None
+
+
+def is_address(text: str) -> bool:
+    """Whether it is an IP address in its usual form, without brackets or port."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def is_path(text: str) -> bool:

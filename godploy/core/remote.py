@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote
 
+from godploy.core import naming
 from godploy.errors import Invalid
 
 _PORTS = {"https": 443, "http": 80, "git": 9418}
@@ -60,7 +61,7 @@ def parse(url: str, private: Sequence[str] = ()) -> Remote:
             f"{remote.scheme}:// is served only below the private bases that the server's setting lists",
             f"Use https://{remote.host}{remote.path}, or ask a server administrator to list its base.",
         )
-    if not listed and _is_address(remote.host) and not is_public(remote.host):
+    if not listed and naming.is_address(remote.host) and not is_public(remote.host):
         raise _refused(url, "it is a private address", "Ask a server administrator to list its base.")
     if remote.path.strip("/") == "":
         raise _refused(url, "it names no repository, only a server")
@@ -138,13 +139,13 @@ def _host(url: str, text: str) -> str:
     host = text.lower()
     if host.startswith("["):
         host = host[1:-1]
-        if not _is_address(host):
+        if not naming.is_address(host):
             raise _refused(url, "its host is no IPv6 address")
         return host
     labels = host.split(".")
     # Whatever ends in a number is read as an IPv4 address somewhere, in octal, in hexadecimal or as one large number:
     # https://url.spec.whatwg.org/#ends-in-a-number-checker
-    if _NUMBER.fullmatch(labels[-1]) and not _is_address(host):
+    if _NUMBER.fullmatch(labels[-1]) and not naming.is_address(host):
         raise _refused(url, "its host looks like an address, but is not one in the usual form")
     if len(host) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
         raise _refused(url, "its host is not valid")
@@ -169,14 +170,6 @@ def _path(url: str, path: str) -> str:
 def _covers(base: Remote, remote: Remote) -> bool:
     same = (base.scheme, base.host, base.port) == (remote.scheme, remote.host, remote.port)
     return same and (remote.path + "/").startswith(base.path + "/")
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 def _refused(url: str, reason: str, next_step: str = "") -> Invalid:

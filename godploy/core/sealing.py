@@ -109,7 +109,8 @@ def own_offers(service: str, port: int | None) -> dict[str, str]:
 
 
 def secret_versions(specification: Specification) -> dict[str, int]:
-    """The secrets that a workload was resolved with: name → version."""
+    """The secrets in a workload's values, as it was resolved: name → version. Those of its build are
+    `Specification.build_secrets`."""
     return {name: version for kind, name, version in _held(specification) if kind == "secrets"}
 
 

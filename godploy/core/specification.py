@@ -95,16 +95,6 @@ class Specification:
     def with_image(self, image: str) -> Specification:
         return replace(self, image=image)
 
-    def secret_versions(self) -> frozenset[tuple[str, int]]:
-        """The secrets that it was made with, in its values and in its build: (name, version)."""
-        found = set(self.build_secrets.items())
-        for reference in (reference for text in self.sealed_texts() for reference in held(text)):
-            kind, _, rest = reference.partition(".")
-            name, _, version = rest.rpartition("@")
-            if kind == "secrets":
-                found.add((name, int(version)))
-        return frozenset(found)
-
     def sealed_texts(self) -> list[str]:
         """Every text that may hold a reference to a secret."""
         return [*self.env.values(), *(self.command or ()), *(self.entrypoint or ()), *(self.release_command or ())]

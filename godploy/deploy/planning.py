@@ -14,6 +14,7 @@ from godploy.core.model import Deployment, Environment, Kind, Project, Release, 
 from godploy.core.plan import Plan
 from godploy.core.replan import replan
 from godploy.core.routing import Route
+from godploy.core.sealing import secret_versions
 from godploy.core.specification import Specification
 from godploy.deploy.job import Job
 from godploy.deploy.services import Services
@@ -142,7 +143,8 @@ def of_release(conn: Connection, release: Release) -> Running:
 def changed_secrets(running: Running, facts: Facts) -> frozenset[str]:
     """Secrets whose current version does not run, or was not built with: set with `--no-deploy`, used in a build alone,
     or left by a failed deployment."""
-    named = [version for current in running.services.values() for version in current.specification.secret_versions()]
+    made = [current.specification for current in running.services.values()]
+    named = [version for each in made for version in (*secret_versions(each).items(), *each.build_secrets.items())]
     return frozenset(name for name, version in named if facts.secrets.get(name, version) != version)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from godploy.errors import GodployError
+from godploy.outlast import outlast
 
 T = TypeVar("T")
 
@@ -53,14 +54,6 @@ class Supervisor:
 async def to_the_end(work: Coroutine[Any, Any, T]) -> T:
     """Awaits `work` to its end also when the caller is cancelled meanwhile; the cancellation goes on afterwards."""
     task = asyncio.ensure_future(work)
-    cancelled = False
-    while not task.done():
-        try:
-            await asyncio.shield(task)
-        except asyncio.CancelledError:
-            cancelled = True
-        except Exception:
-            break
-    if cancelled:
+    if await outlast(task):
         raise asyncio.CancelledError
     return task.result()

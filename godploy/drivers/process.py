@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 
 from godploy.core.command import Command
 from godploy.drivers.lines import LineSplitter
+from godploy.outlast import outlast
 
 OUTPUT_LIMIT = 16 * 1024 * 1024
 _STDERR_KEPT = 64 * 1024
@@ -245,14 +246,7 @@ def _environment(additions: Mapping[str, str]) -> dict[str, str]:
 async def _outlast(work: Coroutine[Any, Any, T]) -> tuple[T, bool]:
     """Runs `work` to its end through any number of cancellations; tells whether there was one."""
     task = asyncio.create_task(work)
-    cancelled = False
-    while not task.done():
-        try:
-            await asyncio.shield(task)
-        except asyncio.CancelledError:
-            cancelled = True
-        except Exception:  # noqa: S110  # result() below raises it
-            pass
+    cancelled = await outlast(task)
     return task.result(), cancelled
 
 

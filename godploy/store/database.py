@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from godploy.errors import GodployError, Invalid, Unavailable
+from godploy.outlast import outlast
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
@@ -71,15 +72,7 @@ class Store:
         Raises Unavailable when the disk is full or another process keeps the database locked.
         """
         future = asyncio.get_running_loop().run_in_executor(self._writer, self._transaction, work)
-        cancelled = False
-        while not future.done():
-            try:
-                await asyncio.shield(future)
-            except asyncio.CancelledError:
-                cancelled = True  # remember, but let the transaction end
-            except BaseException:
-                break
-        if cancelled:
+        if await outlast(future):
             if not future.cancelled():
                 future.exception()
             raise asyncio.CancelledError

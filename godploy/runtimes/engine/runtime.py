@@ -14,6 +14,7 @@ from godploy.core.command import Command
 from godploy.core.plan import ResolvedImage
 from godploy.core.specification import Health
 from godploy.drivers.docker import Docker, Refused
+from godploy.outlast import outlast
 from godploy.runtimes.engine import networks, probing, runs, settings, streams
 from godploy.runtimes.engine.daemon import Daemon
 from godploy.runtimes.engine.images import Images
@@ -309,14 +310,7 @@ async def _ended(tasks: Sequence[asyncio.Future[Any]]) -> None:
 async def _to_the_end(work: Coroutine[Any, Any, None]) -> None:
     """Cleaning up, which no further cancellation interrupts; that is raised afterwards."""
     task = asyncio.ensure_future(work)
-    cancelled = False
-    while not task.done():
-        try:
-            await asyncio.shield(task)
-        except asyncio.CancelledError:
-            cancelled = True
-        except Exception:
-            break
+    cancelled = await outlast(task)
     task.result()
     if cancelled:
         raise asyncio.CancelledError
