@@ -1,6 +1,8 @@
-"""The server's settings: from `GODPLOY_*`, then `config.yaml` in the data directory, then defaults.
+"""The server's settings: from `GODPLOY_*`, then the installer's file, then `config.yaml` in the data directory, then
+defaults.
 
-Unset never means "allowed": what opens something up must be written down.
+The installer's file lies beside its program, so that the service and a command on the console go by the same. Unset
+never means "allowed": what opens something up must be written down.
 """
 
 from __future__ import annotations
@@ -8,6 +10,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -84,11 +87,12 @@ def _first(own: Any, general: Any) -> Any:
 
 
 def load(data: Path, environment: Mapping[str, str] | None = None, **given: Any) -> Settings:
-    """Settings for a data directory; `given` (command line) wins over the environment, that over `config.yaml`.
+    """Settings for a data directory; `given` (command line) wins over the environment (this process's own, and what
+    the installer wrote down), that over `config.yaml`.
 
     Raises Invalid with every problem, each with where it stands.
     """
-    environment = os.environ if environment is None else environment
+    environment = {**installed(data), **os.environ} if environment is None else environment
     written = _file(data / "config.yaml")
     problems: list[str] = []
     values: dict[str, Any] = {"data": data.absolute()}  # the engine, git and sockets need it whole
@@ -118,13 +122,37 @@ def load(data: Path, environment: Mapping[str, str] | None = None, **given: Any)
 
 def origins(data: Path, environment: Mapping[str, str] | None = None) -> dict[str, str]:
     """Where each setting's value comes from."""
+    beside = installed(data) if environment is None else {}
     environment = os.environ if environment is None else environment
     written = _file(data / "config.yaml")
     found = {}
     for name in _CONVERT:
         variable = f"GODPLOY_{name.upper()}"
-        found[name] = variable if variable in environment else "config.yaml" if name in written else "default"
+        if variable in environment:
+            found[name] = variable
+        elif variable in beside:
+            found[name] = str(_beside())
+        else:
+            found[name] = "config.yaml" if name in written else "default"
     return found
+
+
+def installed(data: Path) -> dict[str, str]:
+    """What the installer wrote down for the service that has this data directory; nothing where the program that runs
+    was not installed by it. Raises Invalid where the file may not be read."""
+    file = _beside()
+    try:
+        lines = file.read_text().splitlines() if file.is_file() else []
+    except OSError as error:
+        raise Invalid(f"{file}: {error.strerror}", next_step="run this as root") from error
+    pairs = (line.split("=", 1) for line in lines if line.startswith("GODPLOY_") and "=" in line)
+    found = {name: value.strip() for name, value in pairs}
+    return found if found.get("GODPLOY_DATA") == str(data.absolute()) else {}
+
+
+def _beside() -> Path:
+    """The installer's file: its program is a virtual environment in the folder of the file."""
+    return Path(sys.prefix).parent / "settings"
 
 
 def _file(path: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -152,3 +153,35 @@ def test_no_certificate_is_asked_for_without_an_address_for_the_account(tmp_path
         "ada@example.com", tmp_path / "ca.pem", "tls-alpn-01",
     )  # fmt: skip
     assert found.acme_url.startswith("https://acme-v02.api.letsencrypt.org/")
+
+
+@pytest.fixture
+def installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The program is one that the installer put beside its settings; its data directory is `data`."""
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / "program-1"))
+    for name in ("GODPLOY_HTTP_PORT", "GODPLOY_URL"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "settings").write_text(
+        f"# by hand\nGODPLOY_DATA={tmp_path / 'data'}\nGODPLOY_HTTP_PORT=8080\nGODPLOY_URL=https://a.example.com\n"
+    )
+    return tmp_path
+
+
+def test_a_command_on_the_console_goes_by_the_settings_of_the_service(
+    installation: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = installation / "data"
+    monkeypatch.setenv("GODPLOY_HTTP_PORT", "8081")
+    (data / "config.yaml").write_text("url: https://b.example.com\nbuilds: 2\n")
+    found = settings.load(data)
+    assert (found.http_port, found.url, found.builds) == (8081, "https://a.example.com", 2)
+    origins = settings.origins(data)
+    assert origins["http_port"] == "GODPLOY_HTTP_PORT"
+    assert origins["url"] == str(installation / "settings")
+    assert (origins["builds"], origins["https_port"]) == ("config.yaml", "default")
+
+
+def test_the_installers_settings_are_for_its_own_data_directory_only(installation: Path) -> None:
+    (installation / "other").mkdir()
+    assert settings.load(installation / "other").http_port == 80
