@@ -64,11 +64,11 @@ class Ingress:
             labels = there["Config"]["Labels"]
             if labels.get(_MADE_OF) == config["Labels"][_MADE_OF]:
                 if not there["State"]["Running"]:
-                    await asyncio.to_thread(self._ports_must_be_free)
+                    await asyncio.to_thread(must_be_free, self.ports)
                     await daemon.call(lambda api: api.start(there["Id"]))
                 return await self._until_up(daemon, name)
             await daemon.call(lambda api: api.remove_container(there["Id"], force=True))
-        await asyncio.to_thread(self._ports_must_be_free)
+        await asyncio.to_thread(must_be_free, self.ports)
         made = await daemon.call(lambda api: api.create_container_from_config(config, name))
         await daemon.call(lambda api: api.start(made["Id"]))
         return await self._until_up(daemon, name)
@@ -111,18 +111,6 @@ class Ingress:
                 next_step="set GODPLOY_INSTANCE to another name, and other ports and another pool with it",
             )
 
-    def _ports_must_be_free(self) -> None:
-        for name, port in (("HTTP", self.ports.web), ("HTTPS", self.ports.websecure), ("TRAEFIK_API", self.ports.api)):
-            with socket.socket() as candidate:
-                candidate.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                try:
-                    candidate.bind(("127.0.0.1" if name == "TRAEFIK_API" else "0.0.0.0", port))  # noqa: S104
-                except OSError as error:
-                    raise Conflict(
-                        f"port {port}, which Traefik is to listen on, cannot be had: {error.strerror}",
-                        next_step=f"end the program that holds it (ss -ltnp), or set GODPLOY_{name}_PORT",
-                    ) from error
-
     async def _until_up(self, daemon: Daemon, name: str) -> None:
         try:
             async with asyncio.timeout(_UP_WITHIN):
@@ -159,6 +147,38 @@ class Ingress:
             except BuildFailed as error:
                 raise Conflict(f"Traefik's image could not be made: {error}") from error
         return made.id
+
+
+def must_be_free(ports: Ports) -> None:
+    """Raises Conflict for a port that some program has. Blocking."""
+    for name, port in (("HTTP", ports.web), ("HTTPS", ports.websecure), ("TRAEFIK_API", ports.api)):
+        problem = _taken("127.0.0.1" if name == "TRAEFIK_API" else "0.0.0.0", port)  # noqa: S104
+        if problem is not None:
+            raise Conflict(
+                f"port {port}, which Traefik is to listen on, cannot be had: {problem}",
+                next_step=f"end the program that holds it (ss -ltnp), or set GODPLOY_{name}_PORT",
+            )
+
+
+def _taken(address: str, port: int) -> str | None:
+    with socket.socket() as candidate:
+        candidate.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            candidate.bind((address, port))
+        except PermissionError:
+            # Godploy's own user may not have ports below 1024, Traefik's container may: somebody may answer there, though.
+            return "something answers there" if _answers(port) else None
+        except OSError as error:
+            return error.strerror
+    return None
+
+
+def _answers(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 1.0).close()
+    except OSError:
+        return False
+    return True
 
 
 def packaged_binary() -> Path | None:
