@@ -166,7 +166,7 @@ class Certificates:
         reason = "; ".join(filter(None, (self._astray.get(host), reason)))
         attempt = self._ledger.attempts[host].failed(time.time(), reason)
         self._ledger.attempts[host] = attempt
-        again = time.strftime("%H:%M UTC", time.gmtime(attempt.next_at))
+        again = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(attempt.next_at))
         await self._tell(host, of, f"no certificate for {host}: {reason}; it is tried again at {again}")
 
     async def _ask(self, hosts: Mapping[str, list[Stack]]) -> None:

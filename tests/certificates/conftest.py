@@ -10,11 +10,12 @@ import docker
 import pytest
 
 from tests.certificates.pebble import Pebble
+from tests.e2e.elsewhere import Elsewhere
 from tests.e2e.installation import GODPLOY, Installation, free_ports
 from tests.e2e.person import Person
 
 OWN = "deploy.example.com"
-HOSTS = ("shop.example.com", "blog.example.com", "late.example.com")
+HOSTS = ("shop.example.com", "blog.example.com", "late.example.com", "hooked.example.com", "often.example.com")
 
 
 def with_hosts(file: Path) -> tuple[str, ...]:
@@ -40,8 +41,20 @@ def hosts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Elsewhere]:
+    elsewhere = Elsewhere(tmp_path_factory.mktemp("elsewhere"), free_ports(1)[0])
+    elsewhere.start()
+    yield elsewhere
+    elsewhere.stop()
+
+
+@pytest.fixture(scope="module")
 def server(
-    engine: docker.DockerClient, pebble: Pebble, hosts: Path, tmp_path_factory: pytest.TempPathFactory
+    engine: docker.DockerClient,
+    pebble: Pebble,
+    hosts: Path,
+    elsewhere: Elsewhere,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Installation]:
     installation = Installation(tmp_path_factory.mktemp("godploy"), f"c{uuid.uuid4().hex[:10]}", engine)
     try:
@@ -53,6 +66,7 @@ def server(
             acme_email="ada@example.com",
             acme_url=pebble.url,
             acme_ca=str(pebble.authority),
+            private_bases=elsewhere.base,
         )
         installation.http, installation.https = pebble.http, pebble.https
         installation.make_owner()

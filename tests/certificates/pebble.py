@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from godploy.drivers import selfsigned
+from tests.certificates.front import Front
 from tests.e2e.installation import free_ports, until
 
 LIFE = 3 * 24 * 3600  # seconds: Traefik renews what ends within a month, as soon as it starts
@@ -19,17 +20,19 @@ LIFE = 3 * 24 * 3600  # seconds: Traefik renews what ends within a month, as soo
 
 @dataclass(slots=True)
 class Pebble:
-    """`http` and `https` are the ports at which it looks for the proof that a host leads here."""
+    """`http` and `https` are the ports at which it looks for the proof that a host leads here; it is asked itself
+    through `front`."""
 
     folder: Path
     http: int
     https: int
-    _ports: list[int] = field(default_factory=lambda: free_ports(4))
+    front: Front = field(init=False)
+    _ports: list[int] = field(default_factory=lambda: free_ports(5))
     _processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     @property
     def url(self) -> str:
-        return f"https://127.0.0.1:{self._ports[0]}/dir"
+        return f"https://127.0.0.1:{self._ports[4]}/dir"
 
     @property
     def authority(self) -> Path:
@@ -39,7 +42,7 @@ class Pebble:
     def start(self) -> None:
         assert shutil.which("pebble"), "Pebble is missing: apt-get install pebble"
         made = selfsigned.ensure(self.folder, ["127.0.0.1"])
-        address, management, dns, dns_management = self._ports
+        address, management, dns, dns_management, front = self._ports
         settings = {
             "listenAddress": f"127.0.0.1:{address}",
             "managementListenAddress": f"127.0.0.1:{management}",
@@ -56,6 +59,7 @@ class Pebble:
                   "-dns01", f"127.0.0.1:{dns}", "-management", f"127.0.0.1:{dns_management}")  # fmt: skip
         self._run("pebble", "-config", str(config), "-dnsserver", f"127.0.0.1:{dns}")
         until(self._answers, 20)
+        self.front = Front(front, address, made.certificate, made.key)
 
     def _run(self, *words: str) -> None:
         environment = {"PEBBLE_VA_NOSLEEP": "1", "PEBBLE_WFE_NONCEREJECT": "0"}
@@ -77,6 +81,8 @@ class Pebble:
             return str(answer.read().decode())
 
     def stop(self) -> None:
+        if self._processes:
+            self.front.stop()
         for process in self._processes:
             process.terminate()
             process.wait(10)

@@ -3,29 +3,39 @@
 from __future__ import annotations
 
 import http.client
+import json
 import socket
 import ssl
+import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from threading import Event, Thread
+from contextlib import closing
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
 from tests.certificates.conftest import OWN, with_hosts
 from tests.certificates.pebble import Pebble
-from tests.e2e.installation import GODPLOY, Installation, until
+from tests.e2e.elsewhere import Elsewhere, Hook
+from tests.e2e.installation import GODPLOY, Answer, Installation, until
+from tests.e2e.load import KEEP_ALIVE, SLOW_POST, STREAM, Load
 from tests.e2e.person import App, Person
 
 pytestmark = pytest.mark.engine
 
 
+def verified(pebble: Pebble, host: str, root: str = "") -> http.client.HTTPSConnection:
+    """A connection whose certificate is verified for the host by Pebble's `root` certificate; using it raises OSError
+    where it cannot be."""
+    context = ssl.create_default_context(cadata=root or pebble.root())
+    connection = http.client.HTTPSConnection(host, pebble.https, timeout=10, context=context)
+    connection._create_connection = lambda *_: _connect(pebble.https)  # type: ignore[attr-defined]
+    return connection
+
+
 def encrypted(pebble: Pebble, host: str, path: str = "/") -> tuple[int, str, str | None]:
-    """Status, certificate's serial number and Location of an answer whose certificate is verified for the host; raises
-    OSError where it cannot be."""
-    context = ssl.create_default_context(cadata=pebble.root())
-    with closing(http.client.HTTPSConnection(host, pebble.https, timeout=10, context=context)) as connection:
-        connection._create_connection = lambda *_: _connect(pebble.https)  # type: ignore[attr-defined]
+    """Status, certificate's serial number and Location of an answer."""
+    with closing(verified(pebble, host)) as connection:
         connection.request("GET", path)
         serial = str(connection.sock.getpeercert()["serialNumber"])
         answer = connection.getresponse()
@@ -34,27 +44,6 @@ def encrypted(pebble: Pebble, host: str, path: str = "/") -> tuple[int, str, str
 
 def _connect(port: int) -> socket.socket:
     return socket.create_connection(("127.0.0.1", port), timeout=10)
-
-
-@contextmanager
-def asking(pebble: Pebble, host: str) -> Iterator[list[int]]:
-    """The statuses of requests over HTTPS, one after the other for as long as the block lasts; 0 where one was lost."""
-    statuses, over = [encrypted(pebble, host)[0]], Event()
-
-    def ask() -> None:
-        while not over.is_set():
-            try:
-                statuses.append(encrypted(pebble, host)[0])
-            except OSError:
-                statuses.append(0)
-
-    thread = Thread(target=ask)
-    thread.start()
-    try:
-        yield statuses
-    finally:
-        over.set()
-        thread.join()
 
 
 def encrypted_location(pebble: Pebble, host: str) -> str | None:
@@ -93,7 +82,7 @@ def events(app: App) -> list[str]:
 
 def manifest(*hosts: Any) -> dict[str, Any]:
     service = {"build": ".", "port": 8000, "routes": list(hosts), "health": {"path": "/healthz"}}
-    return {"version": 1, "services": {"web": {**service, "deploy": {"drain": "1s"}}}}
+    return {"version": 1, "services": {"web": {**service, "deploy": {"drain": "3s"}}}}
 
 
 @pytest.fixture(scope="module")
@@ -122,19 +111,47 @@ def test_a_push_over_verified_https_brings_a_host_its_certificate(
     assert any(text.startswith("the certificate of shop.example.com is there: from Pebble") for text in events(shop))
 
 
-def test_a_switch_is_proven_where_plain_http_only_redirects(shop: App, server: Installation, pebble: Pebble) -> None:
-    with asking(pebble, "shop.example.com") as statuses:
-        seen = shop.deploy()
-    assert set(statuses) == {200}  # none was lost at the swap
-    assert f"https://shop.example.com:{server.https}/" in seen
-    assert "being asked for" not in seen
-    assert trusted(pebble, "shop.example.com")
+def test_swaps_lose_no_request_over_https(shop: App, server: Installation, pebble: Pebble) -> None:
+    context = ssl.create_default_context(cadata=pebble.root())
+    with Load(pebble.https, "shop.example.com", trusted=context) as load:
+        for _ in range(2):  # each is proven though plain HTTP only redirects
+            seen = shop.deploy()
+            assert f"https://shop.example.com:{server.https}/" in seen
+            assert "being asked for" not in seen
+    assert load.tally.failures == []
+    assert all(load.tally.good[kind] == load.tally.sent[kind] > 0 for kind in (KEEP_ALIVE, SLOW_POST, STREAM))
+    assert len(load.tally.releases) == 3
+
+
+def test_a_signed_hook_over_verified_https_deploys(
+    person: Person, shop: App, server: Installation, pebble: Pebble, elsewhere: Elsewhere
+) -> None:
+    origin = elsewhere.repository("hooked")
+    app = person.app("hooked", manifest("hooked.example.com"), link=False)
+    commit = app.git("rev-parse", "HEAD")
+    app.git("push", "-q", str(origin), "main")
+    server.api("POST", "projects", {"name": "hooked"})
+    words = ("--url", f"{elsewhere.base}/hooked.git", "--project", "hooked", "--json")
+    added = json.loads(app.godploy("repositories", "add", "hooked", *words).out)
+    hook = Hook(app, added["hook_url"], added["hook_secret"])
+    assert hook.url.startswith(f"https://{OWN}:{pebble.https}/hooks/")
+
+    def call(secret: str = "") -> Answer:
+        with closing(verified(pebble, OWN)) as connection:
+            connection.request("POST", urlsplit(hook.url).path, *hook.signed(commit, secret=secret))
+            answer = connection.getresponse()
+            return Answer(answer.status, None, answer.read().decode())
+
+    assert call(secret="guessed").status == 401
+    assert commit[:7] in hook.announced(call())["verdict"]
+    until(lambda: trusted(pebble, "hooked.example.com"))
 
 
 def test_by_the_other_challenge_and_renewed(shop: App, server: Installation, pebble: Pebble, hosts: Any) -> None:
     before = {host: encrypted(pebble, host, "/healthz")[1] for host in (OWN, "shop.example.com")}
     assert server.stop() == 0
     server.start(command=(*with_hosts(hosts), GODPLOY), acme_challenge="tls-alpn-01")
+    until(lambda: trusted(pebble, OWN, "/healthz"))  # Traefik was made anew
     shop.manifest = manifest({"host": "shop.example.com", "redirect_from": ["blog.example.com"]})
     shop.deploy()
     until(lambda: encrypted_location(pebble, "blog.example.com") == f"https://shop.example.com:{pebble.https}/page?x=1")
@@ -143,8 +160,29 @@ def test_by_the_other_challenge_and_renewed(shop: App, server: Installation, peb
     until(lambda: any("the certificate of shop.example.com has been renewed" in text for text in events(shop)))
 
 
-def test_without_the_authority_plain_http_goes_on_and_says_why(shop: App, server: Installation, pebble: Pebble) -> None:
+def test_a_limit_of_the_authority_is_told_and_kept(shop: App, server: Installation, pebble: Pebble) -> None:
+    again = int(time.time()) + 2 * 86400
+    pebble.front.limited["often.example.com"] = again
+    shop.manifest = manifest("shop.example.com", "often.example.com")
+    shop.deploy()
+    (told,) = until(lambda: [text for text in events(shop) if text.startswith("no certificate for often.")])
+    assert "too many certificates (5) already issued for this exact set of identifiers" in told
+    assert f"it is tried again at {time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime(again))}" in told
+    often = certificates(shop)["often.example.com"]
+    assert (often["state"], often["next_attempt_at"]) == (
+        "waiting",
+        time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(again)),
+    )
+    assert plain(server, "often.example.com") == (200, None)
+    asked = len(pebble.front.refused)
+    shop.deploy()  # writes routes anew, upon which Traefik would ask for what they name
     assert trusted(pebble, "shop.example.com")
+    assert len(pebble.front.refused) == asked
+
+
+def test_without_the_authority_plain_http_goes_on_and_says_why(shop: App, server: Installation, pebble: Pebble) -> None:
+    root = pebble.root()
+    assert encrypted(pebble, "shop.example.com")
     pebble.stop()
     shop.manifest = manifest("shop.example.com", "late.example.com", "nowhere.example.com")
     shop.deploy()
@@ -155,5 +193,8 @@ def test_without_the_authority_plain_http_goes_on_and_says_why(shop: App, server
     assert late["next_attempt_at"] is not None
     assert "connection refused" in late["error"]
     assert plain(server, "shop.example.com")[0] == 302
+    with closing(verified(pebble, "shop.example.com", root)) as connection:  # the old certificate goes on
+        connection.request("GET", "/")
+        assert connection.getresponse().status == 200
     until(lambda: any(text.startswith("nowhere.example.com leads nowhere") for text in events(shop)))
     assert plain(server, "nowhere.example.com") == (200, None)

@@ -60,17 +60,21 @@ class Hook:
     secret: str
     calls: int = 0
 
-    def call(self, commit: str | None = None, *, secret: str = "", late: int = 0) -> Answer:
+    def signed(self, commit: str | None = None, *, secret: str = "", late: int = 0) -> tuple[bytes, dict[str, str]]:
+        """Body and headers of the next call."""
         self.calls += 1
         body = json.dumps({"event": "push", "ref": "refs/heads/main", "commit": commit}).encode()
         at = int(time.time()) - late
-        headers = {
+        return body, {
             "Content-Type": "application/json",
             signing.DELIVERY: f"call-{self.calls}",
             signing.TIMESTAMP: str(at),
             signing.SIGNATURE: signing.sign(secret or self.secret, at, body),
             "Host": urlsplit(self.url).netloc,
         }
+
+    def call(self, commit: str | None = None, *, secret: str = "", late: int = 0) -> Answer:
+        body, headers = self.signed(commit, secret=secret, late=late)
         # Plain http on the entry point for everybody: hooks are signed, and are answered there, too.
         with closing(http.client.HTTPConnection("127.0.0.1", self.app.server.http, timeout=10)) as connection:
             connection.request("POST", urlsplit(self.url).path, body, headers)

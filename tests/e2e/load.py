@@ -12,6 +12,7 @@ import hashlib
 import itertools
 import os
 import re
+import ssl
 import threading
 import time
 from collections import Counter, deque
@@ -86,14 +87,23 @@ class _Connection:
 
 
 class Load:
-    """`with Load(port, host) as load:` keeps requests coming from a thread of its own until the block ends.
+    """`with Load(port, host) as load:` keeps requests coming from a thread of its own until the block ends; over HTTPS
+    where it is told what to trust.
 
     `tally` is written while it runs; `failures_since` and `rate` may be read at any time.
     """
 
-    def __init__(self, port: int, host: str, rate: float = 60.0, mix: tuple[str, ...] = MIX) -> None:
+    def __init__(
+        self,
+        port: int,
+        host: str,
+        rate: float = 60.0,
+        mix: tuple[str, ...] = MIX,
+        trusted: ssl.SSLContext | None = None,
+    ) -> None:
         self.tally = Tally()
         self._port, self._host, self._rate, self._mix = port, host, rate, mix
+        self._encryption = {"ssl": trusted, "server_hostname": host} if trusted else {}
         self._idle: deque[_Connection] = deque()
         self._begun = 0.0
         self._ready, self._stop = threading.Event(), threading.Event()
@@ -147,7 +157,7 @@ class Load:
             self.tally.releases.append(release)
 
     async def _connect(self) -> _Connection:
-        return _Connection(*await asyncio.open_connection("127.0.0.1", self._port))
+        return _Connection(*await asyncio.open_connection("127.0.0.1", self._port, **self._encryption))
 
     def _head(self, method: str, path: str, *headers: str) -> bytes:
         return "\r\n".join([f"{method} {path} HTTP/1.1", f"Host: {self._host}", *headers, "", ""]).encode()
