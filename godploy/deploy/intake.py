@@ -16,6 +16,7 @@ from typing import Any
 from godploy.core.model import Delivery, Feed, Kind, Repository
 from godploy.deploy import source
 from godploy.deploy.services import Services
+from godploy.deploy.supervise import Lanes
 from godploy.drivers.git import Heads
 from godploy.drivers.git_objects import FileTooLarge, NotARegularFile, TreeTooLarge
 from godploy.drivers.git_program import GitError
@@ -42,23 +43,16 @@ async def receive(
 
 async def run(services: Services) -> None:
     """The loop: decides what was received, several repositories side by side."""
-    busy: dict[str, asyncio.Task[None]] = {}
+    lanes = Lanes(lambda: services.changes.ring("intake"))
     try:
         while True:
             for delivery in await services.store.read(deliveries.received):
-                if delivery.repository not in busy:
-                    task = asyncio.create_task(_decide(services, delivery), name=f"decide {delivery.id}")
-                    busy[delivery.repository] = task
-                    task.add_done_callback(lambda _: services.changes.ring("intake"))
+                if delivery.repository not in lanes:
+                    lanes.start(delivery.repository, _decide(services, delivery))
             await services.changes.wait("intake", _LOOK_EVERY)
-            for repository, task in list(busy.items()):
-                if task.done():
-                    del busy[repository]
-                    task.result()
+            lanes.clear_ended()
     finally:
-        for task in busy.values():
-            task.cancel()
-        await asyncio.gather(*busy.values(), return_exceptions=True)
+        await lanes.stop()
 
 
 @dataclass(frozen=True, slots=True)

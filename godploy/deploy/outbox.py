@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from godploy.core import remote, signing
 from godploy.deploy.job import hook_context
 from godploy.deploy.services import Services
+from godploy.deploy.supervise import Lanes
 from godploy.drivers import http
 from godploy.errors import GodployError
 from godploy.store import Connection, deployments, events, outbox, repositories, stacks
@@ -26,29 +27,43 @@ _LOOK_EVERY = 30.0  # seconds, should a hint be lost
 _FIRST_WAIT, _LONGEST_WAIT = 5.0, 1800.0
 _ATTEMPTS = 14  # about three hours in all
 _TIMEOUT = 10.0
+_AFTER_TROUBLE = 5.0  # seconds until a repository is told again after what could not be written down
 
 
 async def run(services: Services) -> None:
-    """The loop."""
-    while True:
-        wait = _LOOK_EVERY
-        try:
-            waiting = await services.store.read(lambda conn: outbox.due(conn, time.time()))
-            repositories_told = {message.repository for message in waiting}
-            # Side by side: an address that hangs delays its own repository's messages alone.
-            await asyncio.gather(
-                *(_send_all(services, [m for m in waiting if m.repository == told]) for told in repositories_told)
-            )
-            due = await services.store.read(outbox.next_due)
-            wait = _LOOK_EVERY if due is None else min(max(due - time.time(), 0.1), _LOOK_EVERY)
-        except GodployError as error:
-            logger.warning("outbox: %s", error)
-        await services.changes.wait("outbox", wait)
+    """The loop: one repository's messages in their order, those of several side by side, so that an address that hangs
+    delays its own repository's alone."""
+    lanes = Lanes(lambda: services.changes.ring("outbox"))
+    try:
+        while True:
+            await services.changes.wait("outbox", await _look(services, lanes))
+            lanes.clear_ended()
+    finally:
+        await lanes.stop()
+
+
+async def _look(services: Services, lanes: Lanes) -> float:
+    """Begins to send what is due; seconds until something is to be sent that nobody rings for."""
+    now = time.time()
+    try:
+        due = await services.store.read(lambda conn: outbox.due(conn, now))
+        following = await services.store.read(lambda conn: outbox.next_due(conn, now))
+    except GodployError as error:
+        logger.warning("outbox: %s", error)
+        return _LOOK_EVERY
+    for repository in dict.fromkeys(message.repository for message in due):
+        if repository not in lanes:
+            lanes.start(repository, _send_all(services, [each for each in due if each.repository == repository]))
+    return _LOOK_EVERY if following is None else min(following - now, _LOOK_EVERY)
 
 
 async def _send_all(services: Services, messages: Sequence[Message]) -> None:
-    for message in messages:
-        await _send(services, message)
+    try:
+        for message in messages:
+            await _send(services, message)
+    except GodployError as error:  # the disk is full, say
+        logger.warning("outbox: %s", error)
+        await asyncio.sleep(_AFTER_TROUBLE)  # what it has told, but could not write down, is not told again at once
 
 
 async def _send(services: Services, message: Message) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from godploy.errors import GodployError
@@ -49,6 +49,34 @@ class Supervisor:
             task = self._tasks.pop(name)
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+
+
+class Lanes:
+    """Work side by side, one piece at a time for each key: what hangs for one key holds up no other."""
+
+    def __init__(self, ended: Callable[[], None]) -> None:
+        """`ended` is called when a piece of work has ended, whatever became of it."""
+        self._busy: dict[str, asyncio.Task[None]] = {}
+        self._ended = ended
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._busy
+
+    def start(self, key: str, work: Coroutine[Any, Any, None]) -> None:
+        self._busy[key] = asyncio.create_task(work, name=key)
+        self._busy[key].add_done_callback(lambda _: self._ended())
+
+    def clear_ended(self) -> None:
+        """Frees the keys whose work has ended. Raises what a piece of work raised."""
+        for key, task in list(self._busy.items()):
+            if task.done():
+                del self._busy[key]
+                task.result()
+
+    async def stop(self) -> None:
+        for task in self._busy.values():
+            task.cancel()
+        await asyncio.gather(*self._busy.values(), return_exceptions=True)
 
 
 async def to_the_end(work: Coroutine[Any, Any, T]) -> T:

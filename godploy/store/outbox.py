@@ -68,8 +68,10 @@ def due(conn: sqlite3.Connection, now: float) -> list[Message]:
     ]
 
 
-def next_due(conn: sqlite3.Connection) -> float | None:
-    return conn.execute("SELECT min(due_at) FROM outbox WHERE fate = 'waiting'").fetchone()[0]  # type: ignore[no-any-return]
+def next_due(conn: sqlite3.Connection, now: float) -> float | None:
+    """When the next message becomes due that is not yet."""
+    query = "SELECT min(due_at) FROM outbox WHERE fate = 'waiting' AND due_at > ?"
+    return conn.execute(query, (now,)).fetchone()[0]  # type: ignore[no-any-return]
 
 
 def sent(conn: sqlite3.Connection, message: Message) -> None:

@@ -31,6 +31,12 @@ class Receiver:
     answers: Callable[[dict[str, Any]], int] = lambda body: 204
     told: list[dict[str, Any]] = field(default_factory=list)
     requests: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
+    hanging: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def hang(self, request: web.Request) -> web.Response:
+        self.hanging.set()
+        await asyncio.Event().wait()
+        raise AssertionError
 
     async def handle(self, request: web.Request) -> web.Response:
         raw = await request.read()
@@ -47,7 +53,8 @@ async def receiver() -> AsyncIterator[Receiver]:
     it = Receiver()
     app = web.Application()
     app.router.add_post("/status", it.handle)
-    runner = web.AppRunner(app)
+    app.router.add_post("/hangs", it.hang)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
@@ -56,15 +63,14 @@ async def receiver() -> AsyncIterator[Receiver]:
     await runner.cleanup()
 
 
-async def pushed(it: Godploy, receiver: Receiver, tmp_path: Path) -> str:
+async def pushed(it: Godploy, receiver: Receiver, name: str = "shop", path: str = "status") -> str:
     """A repository with a status address, deployed; its hook secret."""
     project = await it.project()
-    made, secret = await acts.create_repository(
-        it.services, project, "shop", None, "godploy.yaml", f"{receiver.base}/status"
-    )
+    address = f"{receiver.base}/{path}"
+    made, secret = await acts.create_repository(it.services, project, name, None, "godploy.yaml", address)
     secret = secret or await acts.rotate_hook_secret(it.services, made)
-    files = {"Dockerfile": "FROM scratch\n", "godploy.yaml": "version: 1\nservices: {web: {build: {}, port: 80}}\n"}
-    await it.push(made, it.commit(made, files))
+    manifest = f"version: 1\nservices: {{{name}: {{build: {{}}, port: 80}}}}\n"
+    await it.push(made, it.commit(made, {"Dockerfile": "FROM scratch\n", "godploy.yaml": manifest}))
     await it.settled()
     return secret
 
@@ -77,7 +83,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 async def test_the_states_are_told_signed(receiver: Receiver, tmp_path: Path) -> None:
     async with godploy(tmp_path, World(), private_bases=(receiver.base,)) as it:
-        secret = await pushed(it, receiver, tmp_path)
+        secret = await pushed(it, receiver)
         await until(lambda: bool(receiver.told) and receiver.told[-1]["state"] == "succeeded")
         told, newest = receiver.told[-1], await it.newest()
         assert (told["project"], told["environment"], told["commit"]) == ("shop", "production", newest.commit)
@@ -94,10 +100,22 @@ async def test_a_final_state_overtakes_one_that_could_not_be_told(
     monkeypatch.setattr(outbox, "_FIRST_WAIT", 0.05)
     receiver.answers = lambda body: 500 if len(receiver.requests) < 4 else 204
     async with godploy(tmp_path, World(), private_bases=(receiver.base,)) as it:
-        await pushed(it, receiver, tmp_path)
+        await pushed(it, receiver)
         assert (await it.newest()).state is State.SUCCEEDED
         await until(lambda: bool(receiver.told))
     assert [body["state"] for body in receiver.told] == ["succeeded"]
+
+
+async def test_an_address_that_hangs_delays_its_own_repository_alone(
+    receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "_TIMEOUT", 60.0)
+    async with godploy(tmp_path, World(), private_bases=(receiver.base,)) as it:
+        await pushed(it, receiver, "slow", "hangs")
+        async with asyncio.timeout(10):
+            await receiver.hanging.wait()
+        await pushed(it, receiver, "quick")
+        await until(lambda: bool(receiver.told) and receiver.told[-1]["state"] == "succeeded")
 
 
 async def test_it_is_given_up_visibly(receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,7 +123,7 @@ async def test_it_is_given_up_visibly(receiver: Receiver, tmp_path: Path, monkey
     monkeypatch.setattr(outbox, "_LONGEST_WAIT", 0.01)
     receiver.answers = lambda body: 404
     async with godploy(tmp_path, World(), private_bases=(receiver.base,)) as it:
-        await pushed(it, receiver, tmp_path)
+        await pushed(it, receiver)
         stack = await it.stack(await it.repository(await it.project()))
         async with asyncio.timeout(10):
             while not (given_up := await it.services.store.read(lambda conn: _given_up(conn, stack.id))):
