@@ -166,7 +166,7 @@ def _taken(address: str, port: int) -> str | None:
         try:
             candidate.bind((address, port))
         except PermissionError:
-            # Godploy's own user may not have ports below 1024, Traefik's container may: somebody may answer there, though.
+            # Godploy's own user may not have ports below 1024, Traefik's container may; unless somebody answers there.
             return "something answers there" if _answers(port) else None
         except OSError as error:
             return error.strerror
