@@ -17,24 +17,24 @@ from godploy.errors import Invalid
 @json_option
 @click.pass_context
 def doctor(ctx: click.Context, data: Path, as_json: bool) -> None:
-    """Look at the engine, Traefik, disk, versions, permissions and settings, and say what is not well.
+    """Look at the engine, Traefik, disk, versions, DNS, clock, certificates and settings, and say what is not well.
 
-    Ends with 1 when something is bad. Settings in the environment of the service count only if they are in this
-    shell's, too.
+    Ends with 1 when something is bad.
 
     Example: godploy doctor --data /var/lib/godploy
     """
     import asyncio
 
     from godploy import settings
-    from godploy.core.doctor import Level, judge
-    from godploy.deploy import checkup
+    from godploy.core import doctor as engine
+    from godploy.core import doctor_hosts as hosts
+    from godploy.deploy import checkup, checkup_hosts
 
     if not data.is_dir():
         raise Invalid(f"there is no directory {data}", next_step="give the server's own with --data DIR")
     known = settings.load(data)
     origins = settings.origins(data)
-    lines = judge(asyncio.run(checkup.look(known)))
+    lines = [*engine.judge(asyncio.run(checkup.look(known))), *hosts.judge(asyncio.run(checkup_hosts.look(known)))]
     values = {name: _shown(getattr(known, name)) for name in origins}
     if as_json:
         told = {name: {"value": values[name], "origin": origin} for name, origin in origins.items()}
@@ -44,7 +44,7 @@ def doctor(ctx: click.Context, data: Path, as_json: bool) -> None:
             show.line(f"{line.level:<5}{line.subject}: {line.text}" + (f" → {line.advice}" if line.advice else ""))
         show.line()
         show.table(["SETTING", "VALUE", "FROM"], [[n, values[n], o] for n, o in origins.items()], empty="")
-    if any(line.level is Level.BAD for line in lines):
+    if any(line.level is engine.Level.BAD for line in lines):
         ctx.exit(1)
 
 

@@ -38,6 +38,18 @@ def load(ledger: Ledger, folder: Folder) -> None:
     ledger.valid = folder.certificates() or {}
 
 
+def wanted(ledger: Ledger, conn: Connection) -> dict[str, list[Stack]]:
+    """Every host of what is live that is to have a certificate, and the stacks that it leads to."""
+    found: dict[str, list[Stack]] = {}
+    for stack in stacks.every(conn):
+        release = releases.current(conn, stack)
+        routes = [Route.from_json(route) for route in (release.routes if release else ())]
+        hosts = {host for route in routes for host in route.hosts if ledger.wants(host, route.tls)}
+        for host in sorted(hosts):
+            found.setdefault(host, []).append(stack)
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Traefik:
     """What the loop needs of Traefik: its last log lines, and Godploy's own route written anew."""
@@ -91,18 +103,7 @@ class Certificates:
 
     async def _hosts(self) -> dict[str, list[Stack]]:
         """Every host that is to have a certificate, and the stacks that it leads to; none for Godploy's own."""
-
-        def read(conn: Connection) -> dict[str, list[Stack]]:
-            found: dict[str, list[Stack]] = {}
-            for stack in stacks.every(conn):
-                release = releases.current(conn, stack)
-                routes = [Route.from_json(route) for route in (release.routes if release else ())]
-                hosts = {host for route in routes for host in route.hosts if self._ledger.wants(host, route.tls)}
-                for host in sorted(hosts):
-                    found.setdefault(host, []).append(stack)
-            return found
-
-        hosts = await self.services.store.read(read)
+        hosts = await self.services.store.read(partial(wanted, self._ledger))
         own = self.services.settings.host
         return {own: [], **hosts} if self._ledger.wants(own) else hosts
 

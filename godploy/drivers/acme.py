@@ -1,4 +1,4 @@
-"""The folder that Traefik keeps certificates in, and where DNS sends a host.
+"""The folder that Traefik keeps certificates in, where DNS sends a host, and which addresses this machine has.
 
 Traefik writes its store there, `acme.json`; Godploy makes it first, so that it stays readable for Godploy's own user,
 and keeps beside it how asking goes, so that a restart forgets no back-off.
@@ -15,8 +15,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from godploy.core import certificates
+from godploy.core import certificates, naming
 from godploy.core.certificates import Attempt, Certificate
+from godploy.core.command import Command
+from godploy.drivers import process
 from godploy.drivers.traefik_container import STORE
 
 _ATTEMPTS = "attempts.json"
@@ -78,3 +80,12 @@ async def addresses(host: str) -> tuple[str, ...]:
     except (OSError, UnicodeError, TimeoutError):
         return ()
     return tuple(dict.fromkeys(str(address[0]).partition("%")[0] for *_, address in found))
+
+
+async def own_addresses() -> list[str]:
+    """The machine's addresses, by its own word; none where it does not say."""
+    try:
+        result = await process.run(Command(("hostname", "-I")), timeout=5)
+    except (process.Missing, TimeoutError):
+        return []
+    return [word for word in result.stdout.decode(errors="replace").split() if naming.is_address(word)]
