@@ -1,9 +1,14 @@
-"""Finds `schemas/`, `templates/` and the like from a wheel, an editable install and a checkout."""
+"""Finds `schemas/`, `templates/` and the like from a wheel, an editable install and a checkout; and that wheel."""
 
 from __future__ import annotations
 
+import sys
 from functools import cache
 from pathlib import Path
+
+from godploy import __version__
+
+WHEEL = f"godploy-{__version__}-py3-none-any.whl"
 
 _PACKAGE = Path(__file__).resolve().parent
 
@@ -18,3 +23,15 @@ def root(name: str) -> Path:
         if place.is_dir():
             return place
     raise FileNotFoundError(f"the installation lacks its {name}/ directory; install Godploy again")
+
+
+def wheel() -> Path | None:
+    """The wheel that this program was installed from, where the installer, the container's image and the single file
+    keep it: beside the environment's `bin`."""
+    path = Path(sys.prefix) / WHEEL
+    return path if path.is_file() else None
+
+
+def is_single_file() -> bool:
+    """Whether the program is one executable file, which holds no interpreter that could be called by itself."""
+    return bool(getattr(sys, "frozen", False))  # https://pyinstaller.org/en/stable/runtime-information.html

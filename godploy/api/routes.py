@@ -15,6 +15,7 @@ ROUTES = (
     Route("GET", "/healthz", pages.alive, OPEN),
     Route("GET", "/readyz", pages.ready, OPEN),
     Route("GET", "/schemas/godploy.schema.json", pages.manifest_schema, OPEN),
+    Route("GET", "/wheels/{wheel}", pages.wheel, OPEN),
     Route("GET", f"{_API}/openapi.json", pages.openapi, OPEN),
     Route("POST", "/hooks/generic/{hook}", hooks.receive_hook, OPEN),
     Route("GET", f"{_API}/me", account.me, "account.read"),

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import click
 
+from godploy import __version__
 from godploy.errors import GodployError
 
 # Name → module[:attribute]. Loaded one at a time: `godploy version` and git's helper must not pay for the rest.
@@ -22,6 +23,8 @@ _COMMANDS = {
     "backup": "backing_up",
     "restore": "backing_up",
     "version": "serving",
+    "install": "installing",
+    "uninstall": "installing",
     "init": "authoring",
     "validate": "authoring",
     "plan": "authoring",
@@ -78,6 +81,7 @@ class _Commands(click.Group):
 
 
 @click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, message="godploy %(version)s")
 def godploy() -> None:
     """Push code to your own server, and it is live.
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 
+from godploy import resources
 from godploy.cli import accounts, checkout, show
 from godploy.cli.accounts import Account, Accounts
 from godploy.cli.client import Client, UnknownCertificateError, fingerprint, normal, shown_certificate
@@ -239,7 +240,9 @@ def _tell_git(url: str, certificate: Path | None) -> bool:
 def _helper() -> str:
     """The helper as git wants it: `!` and a line for a shell, hence quoted. That is git's own interface."""
     program = Path(sys.argv[0])
-    if program.name == "godploy" and program.is_file() and os.access(program, os.X_OK):
+    if resources.is_single_file():
+        words = [sys.executable]
+    elif program.name == "godploy" and program.is_file() and os.access(program, os.X_OK):
         words = [str(program.absolute())]
     else:
         words = [sys.executable, "-m", "godploy.cli.main"]
