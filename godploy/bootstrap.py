@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from godploy.api import server
 from godploy.core import naming, routing, template
 from godploy.core.command import Command
-from godploy.deploy import certificates, draining, intake, outbox, poller, reconcile, recovery, retention
+from godploy.deploy import certificates, draining, intake, outbox, poller, reconcile, recovery, retention, trial
 from godploy.deploy.ledger import Ledger
 from godploy.deploy.services import Services
 from godploy.deploy.supervise import Supervisor
@@ -110,6 +110,7 @@ def _services(settings: Settings, store: Store, runtime: Runtime, routes: Routes
         templates=template.shipped(),
         builds=asyncio.Semaphore(settings.builds),
         certificates=ledger,
+        trial=trial.found(settings.data),
     )
 
 
@@ -150,18 +151,24 @@ def _certificates(settings: Settings) -> tuple[Ledger, Acme | None]:
 
 
 def _start_loops(services: Services, supervisor: Supervisor, edge: _Edge) -> None:
-    supervisor.start("intake", intake.run(services))
+    supervisor.start("intake", _after_the_trial(services, intake.run))
     supervisor.start("reconciler", reconcile.run(services))
     supervisor.start("engine events", reconcile.listen(services))
     supervisor.start("health", Watch(services).run())
     supervisor.start("drains", draining.run(services))
-    supervisor.start("outbox", outbox.run(services))
+    supervisor.start("outbox", _after_the_trial(services, outbox.run))
     supervisor.start("retention", retention.run(services))
     supervisor.start("poller", poller.run(services))
     supervisor.start("worker", Worker(services).run())
     if edge.certificates is not None:
         supervisor.start("certificates", edge.certificates(services))
     supervisor.start("recovery", _recover(services, edge.prepare))
+
+
+async def _after_the_trial(services: Services, run: Callable[[Services], Coroutine[Any, Any, None]]) -> None:
+    """A loop that needs no recovery to begin with, as all others do."""
+    await services.trial.over()
+    await run(services)
 
 
 async def _recover(services: Services, prepare: Callable[[], Awaitable[None]]) -> None:

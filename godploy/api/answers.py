@@ -1,7 +1,8 @@
 """What every answer has in common: errors as JSON, the headers of caution, an id for the log; and who may ask at all.
 
 Middlewares, outermost first: `answered` turns whatever is raised into an answer, `expected_host` refuses names that are
-not ours (a page elsewhere may point its own name at this machine), `encrypted` keeps tokens off plain connections.
+not ours (a page elsewhere may point its own name at this machine), `encrypted` keeps tokens off plain connections,
+`accepted` takes nothing that a version on trial could lose.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from aiohttp import web
 from godploy.api.call import SERVICES
 from godploy.core import naming
 from godploy.core.failures import failure
+from godploy.deploy.trial import OnTrial
 from godploy.drivers.git_program import GitError
 from godploy.errors import Forbidden, GodployError, NotFound, TooLarge, Unauthorized, Unavailable
 
@@ -151,6 +153,21 @@ async def encrypted(request: web.Request, handler: _Next) -> web.StreamResponse:
     if not (from_here and private) and not request.path.startswith(_PLAIN):
         raise Forbidden("plain http would show your token to the network", next_step=f"use {settings.url}")
     return await handler(request)
+
+
+@web.middleware
+async def accepted(request: web.Request, handler: _Next) -> web.StreamResponse:
+    """While this version is on trial only what changes nothing is answered."""
+    if request.app[SERVICES].trial.on and _changes_something(request):
+        raise OnTrial
+    return await handler(request)
+
+
+def _changes_something(request: web.Request) -> bool:
+    """A push begins with a GET, and a pull is a POST."""
+    if request.path.startswith("/git/"):
+        return "git-receive-pack" in (request.query.get("service"), request.path.rpartition("/")[2])
+    return request.method not in ("GET", "HEAD")
 
 
 def client(request: web.Request) -> str:

@@ -18,7 +18,8 @@ BODY_LIMIT = 1024 * 1024  # hooks and git read their own bodies, with their own 
 def build(services: Services) -> web.Application:
     """Raises ValueError for a route without a permission, or one that the contract does not have. Reads files."""
     app = web.Application(
-        middlewares=[answers.answered, answers.expected_host, answers.encrypted], client_max_size=BODY_LIMIT
+        middlewares=[answers.answered, answers.expected_host, answers.encrypted, answers.accepted],
+        client_max_size=BODY_LIMIT,
     )
     app[SERVICES] = services
     app[PUSHES] = Pushes(services)

@@ -28,9 +28,14 @@ async def alive(call: Call) -> web.Response:
 
 
 async def ready(call: Call) -> web.Response:
-    if call.services.ready.is_set():
-        return web.json_response({"status": "ready"})
-    return web.json_response({"status": "starting"}, status=503)
+    """Whether it deploys what is pushed. Where this version is on trial, the first good answer ends that."""
+    services = call.services
+    if services.trial.on:
+        if not await services.trial.end():
+            return web.json_response({"status": "starting", "trial": True}, status=503)
+    elif not services.ready.is_set():
+        return web.json_response({"status": "starting"}, status=503)
+    return web.json_response({"status": "ready"})
 
 
 async def manifest_schema(call: Call) -> web.Response:

@@ -114,10 +114,14 @@ def _existing(data: Path) -> Path:
 
 def _write(data: Path, work: Callable[[Connection], T]) -> T:
     """Does `work` in one transaction, as the user that owns the directory: what root makes there, the server of
-    another user could not write to."""
+    another user could not write to. Raises OnTrial: what is written during a trial might be lost."""
     import asyncio  # `godploy version`, which is here, too, is to start at once
 
+    from godploy.deploy import trial
     from godploy.store import Store
+
+    if trial.begun(data):
+        raise trial.OnTrial
 
     async def go() -> T:
         store = await Store.open(data / _DATABASE)

@@ -37,7 +37,8 @@ class Facts:
     """What was seen. Text that is None could not be had; `engine` and `builder` then say why in `…_error`.
 
     `ports` maps each of Traefik's to whether something answers there, `disks` a folder to the used share of its disk,
-    `modes` a path of ours to its permission bits; `memory` is the share that is available.
+    `modes` a path of ours to its permission bits; `memory` is the share that is available. `trial`: an upgrade has not
+    come to its end.
     """
 
     versions: Mapping[str, str | None]
@@ -52,6 +53,7 @@ class Facts:
     memory: float | None = None
     schema: int | None = None
     newest_schema: int = 0
+    trial: bool = False
 
 
 def judge(facts: Facts) -> list[Line]:
@@ -63,6 +65,7 @@ def judge(facts: Facts) -> list[Line]:
         *_memory(facts),
         *(_mode(path, mode) for path, mode in facts.modes.items()),
         _database(facts),
+        *_trial(facts),
     ]
 
 
@@ -139,6 +142,12 @@ def _database(facts: Facts) -> Line:
     if at < newest:
         return Line(Level.WARN, "database", f"at schema {at} of {newest}", "restart the server: it migrates")
     return Line(Level.OK, "database", f"at schema {at}, the newest")
+
+
+def _trial(facts: Facts) -> Iterator[Line]:
+    if facts.trial:
+        what = "a new version is on trial: hooks, pushes and changes are refused"
+        yield Line(Level.WARN, "upgrade", what, "run install/install.sh again, unless it is running now")
 
 
 def _numbers(text: str) -> tuple[int, ...]:

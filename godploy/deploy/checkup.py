@@ -12,6 +12,7 @@ from typing import Any
 
 from godploy.core.command import Command
 from godploy.core.doctor import Facts
+from godploy.deploy import trial
 from godploy.drivers import process, traefik_container
 from godploy.drivers.docker import Docker
 from godploy.errors import GodployError, NotFound
@@ -90,6 +91,7 @@ def _files(data: Path, root: str | None) -> dict[str, Any]:
         "memory": _memory(),
         "newest_schema": database.migrations()[-1][0],
         "schema": database.schema(data / "godploy.db") if (data / "godploy.db").is_file() else None,
+        "trial": trial.begun(data),
     }
 
 

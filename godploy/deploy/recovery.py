@@ -30,7 +30,8 @@ _RETRY_EVERY = 1.0  # seconds, while the engine is down or the disk full
 
 
 async def run(services: Services) -> None:
-    """Recovers, however long the engine and the disk take for it, and opens the doors: `services.ready`."""
+    """Recovers, however long the engine and the disk take for it, and opens the doors: `services.ready`. A trial ends
+    first."""
     while True:
         try:
             await recover(services)
@@ -38,6 +39,7 @@ async def run(services: Services) -> None:
         except Unavailable as error:
             logger.warning("recovery waits: %s", error)
             await asyncio.sleep(_RETRY_EVERY)
+    await services.trial.passed()
     services.ready.set()
     services.changes.ring("worker")
 

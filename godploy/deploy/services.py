@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from godploy.core.template import Template
 from godploy.deploy.ledger import Ledger
+from godploy.deploy.trial import Trial
 from godploy.drivers.git import Git
 from godploy.drivers.keyring import Keyring
 from godploy.drivers.logbook import Logbook
@@ -106,5 +107,6 @@ class Services:
     certificates: Ledger = field(default_factory=Ledger)
     changes: Changes = field(default_factory=Changes)
     locks: Locks = field(default_factory=Locks)
-    ready: asyncio.Event = field(default_factory=asyncio.Event)  # recovery is done
+    trial: Trial = field(default_factory=Trial)
+    ready: asyncio.Event = field(default_factory=asyncio.Event)  # recovery is done, and no trial is on
     stopping: asyncio.Event = field(default_factory=asyncio.Event)

@@ -42,6 +42,13 @@ def test_the_first_owner_and_a_token(run: Run, tmp_path: Path) -> None:
     assert run("user", "create-owner", "--data", str(data), "--email", "nobody").code == 2
 
 
+def test_during_a_trial_nothing_is_written(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "trial").touch()
+    refused = run("user", "create-owner", "--data", str(tmp_path), "--email", EMAIL)
+    assert refused.code == 1 and "a new version of Godploy is being tried" in refused.err
+    assert not (tmp_path / "godploy.db").exists()
+
+
 def test_serve_needs_a_directory(run: Run, tmp_path: Path) -> None:
     assert "there is no directory" in run("serve", "--data", str(tmp_path / "none")).err
 

@@ -48,6 +48,7 @@ def test_all_is_well() -> None:
         ({"schema": None}, Level.BAD, "database: there is none"),
         ({"schema": 2}, Level.WARN, "database: at schema 2 of 3"),
         ({"schema": 4}, Level.BAD, "database: at schema 4, known is 3"),
+        ({"trial": True}, Level.WARN, "upgrade: a new version is on trial"),
     ],
 )
 def test_what_is_not_well(change: dict[str, Any], level: Level, says: str) -> None:

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from godploy.core.model import State, WorkloadState
-from godploy.deploy import acts
+from godploy.deploy import acts, trial
 from godploy.runtimes.fake.world import World
-from godploy.store import addresses, events, projects, releases, stacks, volumes
+from godploy.store import addresses, database, events, projects, releases, stacks, volumes
 from tests.deploy.harness import Crash, Edge, Godploy, Steps, godploy
 
 DOCKERFILE = "FROM scratch\n"
@@ -90,14 +90,42 @@ KINDS: dict[str, Kind] = {
 }
 
 
+Meanwhile = Callable[[Path, Edge], Awaitable[None]]  # what happens to the data between the crash and the next start
+
+
+async def _nothing(data: Path, edge: Edge) -> None:
+    """It is started again at once."""
+
+
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_crash_at_every_step(kind: str, tmp_path: Path) -> None:
-    wanted = KINDS[kind]
-    world, edge = await _before(tmp_path / "before", wanted)
+    await _at_every_step(tmp_path, KINDS[kind], _nothing)
+
+
+async def test_an_upgrade_that_is_taken_back_at_every_step(tmp_path: Path) -> None:
+    """Another version recovers on trial, and goes with the database that it wrote: the version before recovers from
+    the same rows once more, whatever was done to the containers meanwhile."""
+    await _at_every_step(tmp_path, KINDS["push of changed code: rolling and replaced"], _try_another_version)
+
+
+async def _try_another_version(data: Path, edge: Edge) -> None:
+    kept = data.parent / "kept.db"
+    await asyncio.to_thread(database.copy, data / "godploy.db", kept)
+    (data / trial.MARK).touch()
+    async with godploy(data, edge.world, edge) as it:
+        await it.until(lambda: it.services.trial.proven)
+        assert not it.services.ready.is_set()
+    for name in (trial.MARK, "godploy.db-wal", "godploy.db-shm"):
+        (data / name).unlink(missing_ok=True)
+    kept.rename(data / "godploy.db")
+
+
+async def _at_every_step(tmp_path: Path, kind: Kind, meanwhile: Meanwhile) -> None:
+    world, edge = await _before(tmp_path / "before", kind)
     number, tried = 0, []
     while True:
         number += 1
-        where = await _one(tmp_path, number, world, edge, wanted)
+        where = await _one(tmp_path, number, world, edge, kind, meanwhile)
         if not where:
             break
         tried.append(where)
@@ -129,7 +157,7 @@ async def _set_first_secrets(it: Godploy, values: Mapping[str, str]) -> None:
     await acts.set_secrets(it.services, environment, values, "tester", deploy=False)
 
 
-async def _one(tmp_path: Path, number: int, world: World, edge: Edge, kind: Kind) -> str:
+async def _one(tmp_path: Path, number: int, world: World, edge: Edge, kind: Kind, meanwhile: Meanwhile) -> str:
     """Dies at effect `number` of the act, recovers, and checks; where it died, or "" when the act ended before."""
     data = tmp_path / f"at-{number}"
     shutil.copytree(tmp_path / "before", data)
@@ -150,6 +178,7 @@ async def _one(tmp_path: Path, number: int, world: World, edge: Edge, kind: Kind
         except Crash:
             accepted = False
         steps.dead.set()
+    await meanwhile(data, copied)
     async with godploy(data, copied.world, copied) as it:
         await it.settled()
         await _check(it, accepted, steps.where)
