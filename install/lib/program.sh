@@ -24,7 +24,7 @@ install_program() {
 }
 
 program_pip() {
-  "$fresh/bin/python" -m pip "$1" -q --disable-pip-version-check --root-user-action ignore --cache-dir "$app/pip-cache" "${@:2}"
+  PIP_ROOT_USER_ACTION=ignore "$fresh/bin/python" -m pip -q --disable-pip-version-check --cache-dir "$app/pip-cache" "$@"
 }
 
 program_failed() {
