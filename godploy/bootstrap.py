@@ -6,9 +6,7 @@ Tests call `application` with a fake runtime and routes of their own; `serve` is
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import logging
-import os
 import shutil
 import signal
 import sys
@@ -21,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 
 from godploy.api import server
 from godploy.core import naming, routing, template
-from godploy.core.command import Command
 from godploy.deploy import certificates, draining, intake, outbox, poller, reconcile, recovery, retention, trial
 from godploy.deploy.ledger import Ledger
 from godploy.deploy.services import Services
@@ -29,13 +26,13 @@ from godploy.deploy.supervise import Supervisor
 from godploy.deploy.watch import Watch
 from godploy.deploy.worker import Worker
 from godploy.drivers import process, selfsigned, traefik_container
-from godploy.drivers.acme import Folder
+from godploy.drivers.acme import Folder, own_addresses
 from godploy.drivers.git import Git
 from godploy.drivers.keyring import Keyring
+from godploy.drivers.lock import Lock
 from godploy.drivers.logbook import Logbook
 from godploy.drivers.traefik import Routes
 from godploy.drivers.traefik_container import Acme, Ports
-from godploy.errors import Conflict
 from godploy.runtimes.protocol import Runtime, RuntimeUnavailable
 from godploy.settings import Settings
 from godploy.store import Store
@@ -76,7 +73,7 @@ async def application(
     """
     async with AsyncExitStack() as stack:
         await asyncio.to_thread(_prepare_folders, settings.data)
-        lock = await asyncio.to_thread(_only_one, settings.data)
+        lock = await asyncio.to_thread(Lock, settings.data)
         stack.callback(lock.close)
         await asyncio.to_thread(process.sweep_secrets)
         store = store or await Store.open(settings.data / DATABASE)
@@ -134,7 +131,7 @@ def _engine(settings: Settings, store: Store, ledger: Ledger, acme: Acme | None)
     async def keep(services: Services) -> None:
         traefik = certificates.Traefik(ingress.log, partial(_write_own_routes, settings, ledger))
         folder = Folder(settings.data / _ACME)
-        await certificates.Certificates(services, folder, traefik, await _machine_addresses()).run()
+        await certificates.Certificates(services, folder, traefik, await own_addresses()).run()
 
     return engine, _Edge(ledger, prepare, keep if acme else None)
 
@@ -187,7 +184,7 @@ async def _recover(services: Services, prepare: Callable[[], Awaitable[None]]) -
 
 async def _own_hosts(settings: Settings) -> list[str]:
     """Where the dashboard answers: its own host, and wherever the machine itself is reached."""
-    hosts = dict.fromkeys([settings.host, "localhost", "127.0.0.1", *await _machine_addresses()])
+    hosts = dict.fromkeys([settings.host, "localhost", "127.0.0.1", *await own_addresses()])
     return [host for host in hosts if naming.is_host(host)]
 
 
@@ -211,43 +208,12 @@ def _route_files(settings: Settings) -> Routes:
     return Routes(settings.data / "routes", "", ("127.0.0.1", settings.http_port))
 
 
-async def _machine_addresses() -> list[str]:
-    """The machine's addresses, by its own word; none where it does not say."""
-    try:
-        result = await process.run(Command(("hostname", "-I")), timeout=5)
-    except (process.Missing, TimeoutError):
-        return []
-    return [word for word in result.stdout.decode(errors="replace").split() if naming.is_address(word)]
-
-
 def _prepare_folders(data: Path) -> None:
     data.mkdir(parents=True, exist_ok=True, mode=0o700)
     for name in _FOLDERS:
         (data / name).mkdir(exist_ok=True, mode=0o700)
     for left in (data / "builds").iterdir():  # contexts of builds that a crash ended
         shutil.rmtree(left, ignore_errors=True)
-
-
-def _only_one(data: Path) -> _Lock:
-    return _Lock(data / "lock")
-
-
-class _Lock:
-    """Held as long as the process lives, whatever ends it."""
-
-    def __init__(self, path: Path) -> None:
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            os.close(self._descriptor)
-            raise Conflict(
-                f"another Godploy works with {path.parent} already",
-                next_step="end it first, or give this one a data directory of its own",
-            ) from error
-
-    def close(self) -> None:
-        os.close(self._descriptor)
 
 
 def serve(settings: Settings) -> None:

@@ -13,10 +13,12 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from godploy import __version__
-from godploy.drivers import archive, git_bundle, keyring
+from godploy.drivers import archive, git_bundle, keyring, lock
 from godploy.drivers.archive import Contents
+from godploy.drivers.lock import Lock
 from godploy.errors import Conflict, Invalid, NotFound
 from godploy.store import Store, database, repositories
 
@@ -54,24 +56,34 @@ async def make(data: Path, target: Path, passphrase: str) -> Summary:
 
 
 async def restore(source: Path, data: Path, passphrase: str) -> Summary:
-    """Makes the data directory that a backup was made of, in a new or empty one.
+    """Makes the data directory that a backup was made of, in a new or empty one; no server can start there meanwhile.
 
-    Raises Conflict for a directory with anything in it, Invalid, SchemaTooNewError, GitError and OSError.
+    Raises Conflict for a directory with anything in it or in another's use, Invalid, SchemaTooNewError, GitError and
+    OSError.
     """
     await asyncio.to_thread(_must_be_clean, data)
     with await asyncio.to_thread(source.open, "rb") as file:
         size = (await asyncio.to_thread(source.stat)).st_size
         checked = await asyncio.to_thread(archive.read, file, passphrase, None)
-        await asyncio.to_thread(_must_be_clean, data)
-        draft = await asyncio.to_thread(_restoring, data)
+        await asyncio.to_thread(data.mkdir, mode=0o700, parents=True, exist_ok=True)
+        held = await asyncio.to_thread(Lock, data)
         try:
-            await asyncio.to_thread(file.seek, 0)
-            await asyncio.to_thread(archive.read, file, passphrase, draft)
-            await _settle(draft, checked)
-            await asyncio.to_thread(_move_in, draft, data)
+            await asyncio.to_thread(_must_be_clean, data)  # now that nobody else can begin with it
+            await _fill(file, data, passphrase, checked)
         finally:
-            await asyncio.to_thread(shutil.rmtree, draft, ignore_errors=True)
+            held.close()
     return _summary(checked, size)
+
+
+async def _fill(file: BinaryIO, data: Path, passphrase: str, checked: Contents) -> None:
+    draft = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix=".restoring.", dir=data))
+    try:
+        await asyncio.to_thread(file.seek, 0)
+        await asyncio.to_thread(archive.read, file, passphrase, draft)
+        await _settle(draft, checked)
+        await asyncio.to_thread(_move_in, draft, data)
+    finally:
+        await asyncio.to_thread(shutil.rmtree, draft, ignore_errors=True)
 
 
 async def _collect(data: Path, draft: Path) -> Contents:
@@ -132,16 +144,11 @@ def _write(target: Path, draft: Path, contents: Contents, passphrase: str) -> Su
 
 
 def _must_be_clean(data: Path) -> None:
-    if data.is_dir() and any(data.iterdir()):
+    if data.is_dir() and any(path.name != lock.NAME for path in data.iterdir()):
         raise Conflict(
             f"{data} is not empty: a backup is restored to a new or an empty directory",
             next_step="end the Godploy that works there, move the directory away, and restore again",
         )
-
-
-def _restoring(data: Path) -> Path:
-    data.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return Path(tempfile.mkdtemp(prefix=".restoring.", dir=data))
 
 
 async def _settle(draft: Path, contents: Contents) -> None:

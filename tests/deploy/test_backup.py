@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import os
 import shutil
 import stat
 import tarfile
@@ -16,6 +17,7 @@ import pytest
 from godploy.core.model import State
 from godploy.deploy import backup
 from godploy.drivers import archive, keyring
+from godploy.drivers.lock import Lock
 from godploy.errors import Conflict, Invalid, NotFound
 from godploy.runtimes.fake.world import World
 from godploy.store import Store
@@ -84,7 +86,7 @@ async def test_after_a_restore_elsewhere_a_push_deploys_and_secrets_open(
 async def test_all_files_come_back_private(saved: Path, tmp_path: Path) -> None:
     await backup.restore(saved, tmp_path / "again", PASSPHRASE)
     found = {str(p.relative_to(tmp_path / "again")): p for p in (tmp_path / "again").rglob("*") if p.is_file()}
-    assert set(found) == {"godploy.db", "key", "config.yaml", "tls/key.pem"}
+    assert set(found) == {"godploy.db", "key", "config.yaml", "tls/key.pem", "lock"}
     assert {stat.S_IMODE(path.stat().st_mode) for path in found.values()} == {0o600}
     assert found["key"].read_bytes() == (tmp_path / "small" / "key").read_bytes()
 
@@ -99,6 +101,25 @@ async def test_a_used_directory_and_an_existing_file_are_left_alone(saved: Path,
         await backup.make(tmp_path, tmp_path / "other.backup", PASSPHRASE)
     assert saved.read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["small", "small.backup"]
+
+
+async def test_a_directory_that_a_server_begins_with_is_left_to_it(saved: Path, tmp_path: Path) -> None:
+    """A server's first deed is the lock: until then the directory is as clean as a new one."""
+    (tmp_path / "taken").mkdir()
+    server = await asyncio.to_thread(Lock, tmp_path / "taken")
+    with pytest.raises(Conflict, match="another Godploy works with"):
+        await backup.restore(saved, tmp_path / "taken", PASSPHRASE)
+    assert [path.name for path in (tmp_path / "taken").iterdir()] == ["lock"]
+    server.close()
+    await backup.restore(saved, tmp_path / "taken", PASSPHRASE)
+
+
+async def test_what_root_restores_belongs_to_the_owner_of_the_directory(saved: Path, tmp_path: Path) -> None:
+    (tmp_path / "theirs").mkdir()
+    await asyncio.to_thread(os.chown, tmp_path / "theirs", 4242, 4243)
+    await backup.restore(saved, tmp_path / "theirs", PASSPHRASE)
+    owners = {(found.stat().st_uid, found.stat().st_gid) for found in (tmp_path / "theirs").rglob("*")}
+    assert owners == {(4242, 4243)}
 
 
 def other_format(members: Members) -> Members:
@@ -169,7 +190,7 @@ async def test_a_wrong_passphrase_and_a_newer_database_are_told(saved: Path, tmp
     await backup.make(newer, tmp_path / "newer.backup", PASSPHRASE)
     with pytest.raises(SchemaTooNewError, match="at schema 9999"):
         await backup.restore(tmp_path / "newer.backup", tmp_path / "again", PASSPHRASE)
-    assert list((tmp_path / "again").iterdir()) == []
+    assert [path.name for path in (tmp_path / "again").iterdir()] == ["lock"]
 
 
 @pytest.mark.parametrize(
