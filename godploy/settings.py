@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
+from godploy.core import packets
 from godploy.core.plan import Policy
 from godploy.core.units import size
 from godploy.errors import Invalid
@@ -46,6 +47,7 @@ class Settings:
     instance: str = "main"
     pool: str = "10.213.0.0/16"
     private_bases: tuple[str, ...] = ()
+    engine_reaches: tuple[str, ...] = ()  # ADDRESS:PORT that the engine's own fetches may reach in spite of the rules
     builds: int = 1
     build_timeout: float = 1800.0
     poll_interval: float = 180.0
@@ -214,6 +216,13 @@ def _names(value: Any) -> tuple[str, ...]:
     return tuple(str(item).strip() for item in items if str(item).strip())
 
 
+def _endpoints(value: Any) -> tuple[str, ...]:
+    names = _names(value)
+    for name in names:
+        packets.endpoint(name)
+    return names
+
+
 def _capabilities(value: Any) -> tuple[str, ...]:
     names = tuple(name.upper().removeprefix("CAP_") for name in _names(value))
     for name in names:
@@ -297,6 +306,7 @@ _CONVERT: Mapping[str, Any] = {
     "instance": _instance,
     "pool": _pool,
     "private_bases": _names,
+    "engine_reaches": _endpoints,
     "builds": _count,
     "build_timeout": _seconds,
     "poll_interval": _seconds,

@@ -68,6 +68,9 @@ def test_who_wins(tmp_path: Path) -> None:
         ("builds", "0"),
         ("build_timeout", "0"),
         ("poll_interval", "-1"),
+        ("engine_reaches", "localhost:5000"),
+        ("engine_reaches", "127.0.0.1"),
+        ("engine_reaches", "127.0.0.1:0"),
     ],
 )
 def test_what_is_wrong_says_where_it_stands(tmp_path: Path, name: str, value: str) -> None:
@@ -132,6 +135,12 @@ def test_a_policy_that_is_wrong_is_no_policy(tmp_path: Path, policy: str) -> Non
 def test_where_a_route_opens(tmp_path: Path) -> None:
     assert load(tmp_path).address("shop.localhost", "/a") == "http://shop.localhost/a"
     assert load(tmp_path, http_port=8080).address("shop.localhost") == "http://shop.localhost:8080/"
+
+
+def test_what_the_engine_reaches_are_addresses(tmp_path: Path) -> None:
+    found = load(tmp_path, environment={"GODPLOY_ENGINE_REACHES": "127.0.0.1:5000, [::1]:5000"})
+    assert found.engine_reaches == ("127.0.0.1:5000", "[::1]:5000")
+    assert load(tmp_path).engine_reaches == ()
 
 
 def test_private_bases_are_names(tmp_path: Path) -> None:

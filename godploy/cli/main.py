@@ -20,6 +20,7 @@ _COMMANDS = {
     "serve": "serving",
     "user": "serving",
     "doctor": "examining",
+    "packet-rules": "packets:packet_rules",
     "backup": "backing_up",
     "restore": "backing_up",
     "version": "serving",
