@@ -23,10 +23,20 @@ CLEAN = {
 }
 
 
-def run(*command: object, **more: object) -> str:
-    """What a program prints, which has to end well."""
-    options = {"cwd": "/", "env": CLEAN, "stdin": subprocess.DEVNULL, "timeout": 300, **more}
-    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, **options)  # type: ignore[call-overload]
+def run(*command: object, merged: bool = False, **more: object) -> str:
+    """What a program prints (with `merged`, what it says to people, too); it has to end well."""
+    errors = subprocess.STDOUT if merged else subprocess.PIPE
+    options = {
+        "cwd": "/",
+        "env": CLEAN,
+        "stdin": subprocess.DEVNULL,
+        "stdout": subprocess.PIPE,
+        "stderr": errors,
+        **more,
+    }
+    if "input" in options:
+        del options["stdin"]
+    done = subprocess.run([str(word) for word in command], text=True, timeout=300, **options)  # type: ignore[call-overload]
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return str(done.stdout)
 

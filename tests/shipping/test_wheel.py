@@ -83,7 +83,7 @@ async def test_pip_installs_the_command_line_from_the_server(
         assert run(godploy, "--version") == f"godploy {__version__}\n"
         run(godploy, "init", cwd=shop, env=home)
         run(godploy, "validate", cwd=shop, env=home)
-        run(godploy, "login", whole.address, "--token-stdin", env=home, stdin=None, input=f"{whole.token}\n")
+        run(godploy, "login", whole.address, "--token-stdin", env=home, input=f"{whole.token}\n")
         assert "projects" in run(godploy, "projects", "--json", env=home)
         packages = run(programs / "python", "-m", "pip", "list")
         assert "docker" in packages and "traefik" not in packages
