@@ -13,7 +13,14 @@ from enum import StrEnum
 _DISK_WARN, _DISK_BAD = 0.8, 0.9
 _MEMORY_LOW = 0.05
 _OLDEST_API = (1, 41)
-_FLOORS = {"engine API": (1, 44), "git": (2, 43, 7), "aiohttp": (3, 13, 4)}
+# The versions that brought the last security fix that matters here: the newest branch last, older ones first.
+_FLOORS: Mapping[str, tuple[tuple[int, ...], ...]] = {
+    "engine API": ((1, 44),),
+    "runc": ((1, 2, 8), (1, 3, 3)),
+    "Traefik": ((3, 6, 19), (3, 7, 3)),
+    "git": ((2, 43, 7),),
+    "aiohttp": ((3, 13, 4),),
+}
 
 
 class Level(StrEnum):
@@ -78,6 +85,8 @@ def _engine(facts: Facts) -> Iterator[Line]:
         yield Line(Level.BAD, "engine", f"its API is {api}, 1.41 is the oldest that works", "install a newer Docker")
     else:
         yield _floor("engine API", api)
+    if facts.versions.get("runc"):  # not every engine tells
+        yield _floor("runc", facts.versions["runc"])
     if facts.builder:
         yield Line(Level.OK, "BuildKit", f"{facts.builder} builds with it")
     else:
@@ -89,26 +98,32 @@ def _engine(facts: Facts) -> Iterator[Line]:
 
 
 def _traefik(facts: Facts) -> Iterator[Line]:
-    if facts.traefik == "running":
+    running = facts.traefik == "running"
+    if running:
         yield Line(Level.OK, "Traefik", "its container runs")
+        yield _floor("Traefik", facts.versions.get("Traefik"))
     elif not facts.engine_error:
         what = "there is no container of it" if facts.traefik is None else f"its container is {facts.traefik}"
         yield Line(Level.BAD, "Traefik", what, "start the server: it makes and starts it; its log says what hinders")
     for port, answers in facts.ports.items():
-        if answers:
+        if answers and (running or facts.engine_error):
             yield Line(Level.OK, f"port {port}", "something answers")
+        elif answers:
+            what = "another program has it, so that Traefik cannot"
+            yield Line(Level.BAD, f"port {port}", what, f"end it, or choose another port: ss -ltnp 'sport = :{port}'")
         else:
             yield Line(Level.BAD, f"port {port}", "nothing answers", "see Traefik above, and the log of the server")
 
 
 def _floor(name: str, found: str | None) -> Line:
-    floor = ".".join(map(str, _FLOORS[name]))
     if found is None:
         return Line(Level.BAD, name, "its version could not be had", f"see whether {name} is installed and runs")
-    if _numbers(found) < _FLOORS[name]:
-        return Line(
-            Level.WARN, name, f"{found} is older than {floor}", "upgrade it, unless your distribution back-ports fixes"
-        )
+    *branches, newest = _FLOORS[name]
+    at = _numbers(found)
+    if at < next((floor for floor in branches if floor[:2] == at[:2]), newest):
+        floors = " or ".join(".".join(map(str, floor)) for floor in (*branches, newest))
+        advice = "upgrade it, unless your distribution back-ports fixes"
+        return Line(Level.WARN, name, f"{found} is older than {floors}", advice)
     return Line(Level.OK, name, found)
 
 

@@ -15,6 +15,7 @@ from godploy.core.doctor import Facts
 from godploy.deploy import trial
 from godploy.drivers import process, traefik_container
 from godploy.drivers.docker import Docker
+from godploy.drivers.traefik import Routes
 from godploy.errors import GodployError, NotFound
 from godploy.runtimes.engine.daemon import Daemon
 from godploy.runtimes.engine.images import Images
@@ -35,8 +36,9 @@ async def look(settings: Settings, docker: Docker | None = None) -> Facts:
     ports = (settings.http_port, settings.https_port, settings.traefik_api_port)
     answers = await asyncio.gather(*(_answers(port) for port in ports))
     found, root = engine.pop("versions"), engine.pop("root", None)
+    own = {"git": await _git(), "aiohttp": await asyncio.to_thread(version, "aiohttp")}
     return Facts(
-        versions={**found, "git": await _git(), "aiohttp": await asyncio.to_thread(version, "aiohttp")},
+        versions={**found, **own, "Traefik": await _traefik(settings)},
         ports=dict(zip(ports, answers, strict=True)),
         **engine,
         **await asyncio.to_thread(_files, settings.data, root),
@@ -50,7 +52,9 @@ async def _engine(settings: Settings, docker: Docker) -> dict[str, Any]:
         info = await daemon.call(lambda api: api.info())
     except (GodployError, RuntimeUnavailable) as error:
         return {"versions": {"engine API": None}, "engine_error": str(error)}
-    seen: dict[str, Any] = {"versions": {"engine API": told["ApiVersion"]}, "cgroups": info.get("CgroupVersion", "")}
+    runc = next((each["Version"] for each in told.get("Components", ()) if each["Name"] == "runc"), None)
+    versions = {"engine API": told["ApiVersion"], "runc": runc}
+    seen: dict[str, Any] = {"versions": versions, "cgroups": info.get("CgroupVersion", "")}
     seen["root"] = info.get("DockerRootDir")
     name = traefik_container.name(settings.instance)
     with suppress(NotFound):
@@ -61,6 +65,15 @@ async def _engine(settings: Settings, docker: Docker) -> dict[str, Any]:
     except (GodployError, RuntimeUnavailable) as error:
         seen["builder_error"] = str(error)
     return seen
+
+
+async def _traefik(settings: Settings) -> str | None:
+    """The version of the Traefik that answers."""
+    routes = Routes(settings.data / "routes", f"http://127.0.0.1:{settings.traefik_api_port}", ("127.0.0.1", 0))
+    try:
+        return await routes.version()
+    finally:
+        await routes.close()
 
 
 async def _answers(port: int) -> bool:

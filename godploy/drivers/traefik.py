@@ -81,7 +81,7 @@ class Routes:
         try:
             async with asyncio.timeout(timeout):
                 while True:
-                    shown = await self._shown()
+                    shown = await self._get("rawdata")
                     if shown is not None:
                         missing = next(_differences(config, shown), "")
                         if not missing:
@@ -96,14 +96,19 @@ class Routes:
         address, port = self._encrypted_entry if encrypted else self._entry
         return await probe.http(address, port, path, host, timeout, encrypted=encrypted)
 
-    async def _shown(self) -> Mapping[str, Any] | None:
-        """What Traefik has loaded, None where it does not say."""
+    async def version(self) -> str | None:
+        """Traefik's own, None where it does not say."""
+        told = await self._get("version")
+        return None if told is None else str(told.get("Version"))
+
+    async def _get(self, what: str) -> Mapping[str, Any] | None:
+        """An answer of Traefik's API, None where there is none."""
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 cookie_jar=aiohttp.DummyCookieJar(), timeout=aiohttp.ClientTimeout(total=5)
             )
         try:
-            async with self._session.get(f"{self._api}/api/rawdata", allow_redirects=False) as response:
+            async with self._session.get(f"{self._api}/api/{what}", allow_redirects=False) as response:
                 shown = await response.json() if response.status == 200 else None
         except (aiohttp.ClientError, OSError, ValueError):
             return None

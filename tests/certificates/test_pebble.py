@@ -6,18 +6,21 @@ import http.client
 import json
 import socket
 import ssl
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
+from godploy.drivers import traefik_container
 from tests.certificates.conftest import OWN, with_hosts
 from tests.certificates.pebble import Pebble
 from tests.e2e.elsewhere import Elsewhere, Hook
-from tests.e2e.installation import GODPLOY, Answer, Installation, until
+from tests.e2e.installation import GODPLOY, Answer, Installation, clean_environment, until
 from tests.e2e.load import KEEP_ALIVE, SLOW_POST, STREAM, Load
 from tests.e2e.person import App, Person
 
@@ -178,6 +181,22 @@ def test_a_limit_of_the_authority_is_told_and_kept(shop: App, server: Installati
     shop.deploy()  # writes routes anew, upon which Traefik would ask for what they name
     assert trusted(pebble, "shop.example.com")
     assert len(pebble.front.refused) == asked
+
+
+def test_the_doctor_sees_names_clock_and_certificates(
+    shop: App, person: Person, server: Installation, hosts: Path
+) -> None:
+    words = [*with_hosts(hosts), GODPLOY, "doctor", "--data", server.data, "--json"]
+    environment = clean_environment(person.home, **server.settings)
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    lines = {f"{line['subject']}: {line['text']}": line["level"] for line in json.loads(done.stdout)["lines"]}
+    told = {text.partition(",")[0].partition(" until ")[0]: level for text, level in lines.items()}
+    assert told[f"DNS: {OWN} leads to 127.0.0.1; this server"] == "ok", lines
+    assert told["clock: agrees with that of the certificate authority"] == "ok"
+    assert told[f"certificate of {OWN}: valid"] == told["certificate of shop.example.com: valid"] == "ok"
+    assert any(text.startswith("certificate of often.example.com: there is none: acme: error: 429") for text in lines)
+    assert told["Traefik: its container runs"] == told[f"Traefik: {traefik_container.VERSION}"] == "ok"
+    assert told[f"port {server.https}: something answers"] == "ok"
 
 
 def test_without_the_authority_plain_http_goes_on_and_says_why(shop: App, server: Installation, pebble: Pebble) -> None:

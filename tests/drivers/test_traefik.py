@@ -166,8 +166,13 @@ async def test_what_is_not_loaded_is_told(routes: Routes, free_port: int) -> Non
     nobody = Routes(Path("/nowhere"), f"http://127.0.0.1:{free_port}", ("127.0.0.1", free_port))
     with pytest.raises(NotLoaded, match="API does not answer"):
         await nobody.wait_loaded(config("s1", "r1"), timeout=0.3)
+    assert await nobody.version() is None
     await nobody.close()
     assert not await nobody.ask("s1.localhost", "/", timeout=1)
+
+
+async def test_it_tells_its_version(routes: Routes) -> None:
+    assert await routes.version() == traefik_container.VERSION
 
 
 async def test_foreign_files_are_moved_out_and_updates_go_on(routes: Routes, traefik: Traefik) -> None:
