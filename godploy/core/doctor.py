@@ -18,7 +18,7 @@ _FLOORS: Mapping[str, tuple[tuple[int, ...], ...]] = {
     "engine API": ((1, 44),),
     "runc": ((1, 2, 8), (1, 3, 3)),
     "Traefik": ((3, 6, 19), (3, 7, 3)),
-    "git": ((2, 43, 7),),
+    "git": ((2, 43, 7), (2, 44, 4), (2, 45, 4), (2, 46, 4), (2, 47, 3), (2, 48, 2), (2, 49, 1), (2, 50, 1)),
     "aiohttp": ((3, 13, 4),),
 }
 
@@ -118,12 +118,11 @@ def _traefik(facts: Facts) -> Iterator[Line]:
 def _floor(name: str, found: str | None) -> Line:
     if found is None:
         return Line(Level.BAD, name, "its version could not be had", f"see whether {name} is installed and runs")
-    *branches, newest = _FLOORS[name]
-    at = _numbers(found)
-    if at < next((floor for floor in branches if floor[:2] == at[:2]), newest):
-        floors = " or ".join(".".join(map(str, floor)) for floor in (*branches, newest))
+    floors, at = _FLOORS[name], _numbers(found)
+    if at < next((floor for floor in floors if floor[:2] == at[:2]), floors[-1]):
+        wanted = ".".join(map(str, next(floor for floor in floors if floor > at)))
         advice = "upgrade it, unless your distribution back-ports fixes"
-        return Line(Level.WARN, name, f"{found} is older than {floors}", advice)
+        return Line(Level.WARN, name, f"{found} is older than {wanted}", advice)
     return Line(Level.OK, name, found)
 
 
