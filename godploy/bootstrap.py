@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from godploy.api import server
 from godploy.core import naming, routing, template
-from godploy.deploy import certificates, draining, intake, outbox, poller, reconcile, recovery, retention, trial
+from godploy.deploy import certificates, draining, intake, outbox, poller, reconcile, recovery, retention, rules, trial
 from godploy.deploy.ledger import Ledger
 from godploy.deploy.services import Services
 from godploy.deploy.supervise import Supervisor
@@ -56,11 +56,12 @@ async def _nothing() -> None:
 @dataclass(frozen=True, slots=True)
 class _Edge:
     """Traefik, made ready by `prepare` with what `ledger` knows of certificates, which `certificates` (None: no one is
-    asked for them) keeps up to date."""
+    asked for them) keeps up to date; `packet_rules` tells whether they act."""
 
     ledger: Ledger
     prepare: Callable[[], Awaitable[None]] = _nothing
     certificates: Callable[[Services], Coroutine[Any, Any, None]] | None = None
+    packet_rules: Callable[[], Coroutine[Any, Any, None]] | None = None
 
 
 @asynccontextmanager
@@ -133,7 +134,7 @@ def _engine(settings: Settings, store: Store, ledger: Ledger, acme: Acme | None)
         folder = Folder(settings.data / _ACME)
         await certificates.Certificates(services, folder, traefik, await own_addresses()).run()
 
-    return engine, _Edge(ledger, prepare, keep if acme else None)
+    return engine, _Edge(ledger, prepare, keep if acme else None, partial(rules.tell, settings, docker))
 
 
 def _certificates(settings: Settings) -> tuple[Ledger, Acme | None]:
@@ -159,6 +160,8 @@ def _start_loops(services: Services, supervisor: Supervisor, edge: _Edge) -> Non
     supervisor.start("worker", Worker(services).run())
     if edge.certificates is not None:
         supervisor.start("certificates", edge.certificates(services))
+    if edge.packet_rules is not None:
+        supervisor.start("packet rules", edge.packet_rules())
     supervisor.start("recovery", _recover(services, edge.prepare))
 
 

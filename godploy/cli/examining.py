@@ -17,7 +17,7 @@ from godploy.errors import Invalid
 @json_option
 @click.pass_context
 def doctor(ctx: click.Context, data: Path, as_json: bool) -> None:
-    """Look at the engine, Traefik, disk, versions, DNS, clock, certificates and settings, and say what is not well.
+    """Look at engine, Traefik, packet rules, disk, DNS, clock, certificates and settings, and say what is not well.
 
     Ends with 1 when something is bad.
 
@@ -28,13 +28,17 @@ def doctor(ctx: click.Context, data: Path, as_json: bool) -> None:
     from godploy import settings
     from godploy.core import doctor as engine
     from godploy.core import doctor_hosts as hosts
-    from godploy.deploy import checkup, checkup_hosts
+    from godploy.deploy import checkup, checkup_hosts, rules
 
     if not data.is_dir():
         raise Invalid(f"there is no directory {data}", next_step="give the server's own with --data DIR")
     known = settings.load(data)
     origins = settings.origins(data)
-    lines = [*engine.judge(asyncio.run(checkup.look(known))), *hosts.judge(asyncio.run(checkup_hosts.look(known)))]
+    lines = [
+        *engine.judge(asyncio.run(checkup.look(known))),
+        *asyncio.run(rules.look(known)),
+        *hosts.judge(asyncio.run(checkup_hosts.look(known))),
+    ]
     values = {name: _shown(getattr(known, name)) for name in origins}
     if as_json:
         told = {name: {"value": values[name], "origin": origin} for name, origin in origins.items()}
