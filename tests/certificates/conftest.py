@@ -9,6 +9,7 @@ from pathlib import Path
 import docker
 import pytest
 
+from tests.certificates.front import Front
 from tests.certificates.pebble import Pebble
 from tests.e2e.elsewhere import Elsewhere
 from tests.e2e.installation import GODPLOY, Installation, free_ports
@@ -34,6 +35,13 @@ def pebble(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pebble]:
 
 
 @pytest.fixture(scope="module")
+def front(pebble: Pebble) -> Iterator[Front]:
+    front = Front(pebble)
+    yield front
+    front.stop()
+
+
+@pytest.fixture(scope="module")
 def hosts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("names") / "hosts"
     file.write_text(f"127.0.0.1 localhost\n127.0.0.1 {OWN} {' '.join(HOSTS)}\n")
@@ -52,6 +60,7 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Elsewhere]:
 def server(
     engine: docker.DockerClient,
     pebble: Pebble,
+    front: Front,
     hosts: Path,
     elsewhere: Elsewhere,
     tmp_path_factory: pytest.TempPathFactory,
@@ -64,7 +73,7 @@ def server(
             https_port=str(pebble.https),
             url=f"https://{OWN}:{pebble.https}",
             acme_email="ada@example.com",
-            acme_url=pebble.url,
+            acme_url=front.url,
             acme_ca=str(pebble.authority),
             private_bases=elsewhere.base,
         )

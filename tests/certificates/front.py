@@ -11,7 +11,8 @@ import time
 import urllib.error
 import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
+
+from tests.certificates.pebble import Pebble
 
 _PASSED_ON = ("Content-Type", "Location", "Link", "Replay-Nonce", "Retry-After")
 
@@ -21,14 +22,16 @@ class Front(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, port: int, behind: int, certificate: Path, key: Path) -> None:
-        super().__init__(("127.0.0.1", port), _Request)
-        self.behind = f"https://127.0.0.1:{behind}"
-        self.trusted = ssl.create_default_context(cafile=str(certificate))
+    def __init__(self, pebble: Pebble) -> None:
+        """With Pebble's own certificate."""
+        super().__init__(("127.0.0.1", 0), _Request)
+        self.behind = f"https://127.0.0.1:{pebble.port}"
+        self.url = f"https://127.0.0.1:{self.server_port}/dir"
+        self.trusted = ssl.create_default_context(cafile=str(pebble.authority))
         self.limited: dict[str, float] = {}
         self.refused: list[str] = []
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate, key)
+        context.load_cert_chain(pebble.authority, pebble.key)
         self.socket = context.wrap_socket(self.socket, server_side=True)
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
 

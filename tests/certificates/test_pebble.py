@@ -18,6 +18,7 @@ import pytest
 
 from godploy.drivers import traefik_container
 from tests.certificates.conftest import OWN, with_hosts
+from tests.certificates.front import Front
 from tests.certificates.pebble import Pebble
 from tests.e2e.elsewhere import Elsewhere, Hook
 from tests.e2e.installation import GODPLOY, Answer, Installation, clean_environment, until
@@ -163,9 +164,11 @@ def test_by_the_other_challenge_and_renewed(shop: App, server: Installation, peb
     until(lambda: any("the certificate of shop.example.com has been renewed" in text for text in events(shop)))
 
 
-def test_a_limit_of_the_authority_is_told_and_kept(shop: App, server: Installation, pebble: Pebble) -> None:
+def test_a_limit_of_the_authority_is_told_and_kept(
+    shop: App, server: Installation, pebble: Pebble, front: Front
+) -> None:
     again = int(time.time()) + 2 * 86400
-    pebble.front.limited["often.example.com"] = again
+    front.limited["often.example.com"] = again
     shop.manifest = manifest("shop.example.com", "often.example.com")
     shop.deploy()
     (told,) = until(lambda: [text for text in events(shop) if text.startswith("no certificate for often.")])
@@ -177,10 +180,10 @@ def test_a_limit_of_the_authority_is_told_and_kept(shop: App, server: Installati
         time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(again)),
     )
     assert plain(server, "often.example.com") == (200, None)
-    asked = len(pebble.front.refused)
+    asked = len(front.refused)
     shop.deploy()  # writes routes anew, upon which Traefik would ask for what they name
     assert trusted(pebble, "shop.example.com")
-    assert len(pebble.front.refused) == asked
+    assert len(front.refused) == asked
 
 
 def test_the_doctor_sees_names_clock_and_certificates(
@@ -199,10 +202,12 @@ def test_the_doctor_sees_names_clock_and_certificates(
     assert told[f"port {server.https}: something answers"] == "ok"
 
 
-def test_without_the_authority_plain_http_goes_on_and_says_why(shop: App, server: Installation, pebble: Pebble) -> None:
+def test_without_the_authority_plain_http_goes_on_and_says_why(
+    shop: App, server: Installation, pebble: Pebble, front: Front
+) -> None:
     root = pebble.root()
     assert encrypted(pebble, "shop.example.com")
-    pebble.stop()
+    front.stop()
     shop.manifest = manifest("shop.example.com", "late.example.com", "nowhere.example.com")
     shop.deploy()
     until(lambda: any(text.startswith("no certificate for late.example.com: ") for text in events(shop)))
