@@ -25,6 +25,7 @@ source "$here/lib/images.sh"
 source "$here/lib/paths.sh"
 source "$here/lib/program.sh"
 source "$here/lib/service.sh"
+source "$here/lib/upgrade.sh"
 source "$here/lib/demo.sh"
 
 prefix="" with_demo="" email=owner@localhost
@@ -110,35 +111,15 @@ prepare_engine() {
   step "engine: $(engine_version)"
 }
 
-switch_to() {
-  ln -sfn "$(basename "$1")" "$app/current.new"
-  mv -T "$app/current.new" "$app/current"
-}
-
-start_program() {
-  local before
-  before=$(readlink "$app/current" 2>/dev/null || true)
+# What starts the service is written, and $fresh is what it starts.
+put_in_force() {
+  write_settings "GODPLOY_DATA=$data" "GODPLOY_LISTEN=$listen" "GODPLOY_INSTANCE=$instance" "GODPLOY_POOL=$pool" \
+    "GODPLOY_HTTP_PORT=$http_port" "GODPLOY_HTTPS_PORT=$https_port" "GODPLOY_TRAEFIK_API_PORT=$api_port" \
+    "GODPLOY_URL=$url"
   switch_to "$fresh"
   install_service
-  step "${before:+re}starting Godploy"
-  stop_service
-  start_service
-  if wait_ready "$listen"; then
-    find "$app" -maxdepth 1 -name 'program-*' ! -path "$fresh" -exec rm -rf {} +
-    return
-  fi
-  service_log >&2
-  if [ -n "$before" ]; then
-    switch_to "$app/$before"
-    stop_service
-    start_service
-    fail "the new version does not become ready; the one before is running again" "The end of the log stands above."
-  fi
-  stop_service
-  fail "Godploy does not become ready" "The end of its log stands above. Run this again, or install/uninstall.sh."
 }
 
-# Also when something fails half-way: what was made by then is remembered.
 record_made() {
   local name
   [ -e "$record_file" ] || return 0
@@ -146,15 +127,22 @@ record_made() {
   for name in ${images_made[@]+"${images_made[@]}"}; do record image "$name"; done
 }
 
+# Also when something fails half-way: what was made by then is remembered, and an upgrade that is not decided taken back.
+leave() {
+  record_made
+  leave_upgrade
+}
+
 main() {
   parse "$@"
   as_root "$0" "$@"
   umask 022
   set_paths "$prefix"
+  resume_upgrade
   settle
   install -d -m 0755 "$app" "$(dirname "$link")" "$home"
   touch "$record_file"
-  trap record_made EXIT
+  trap leave EXIT
   step "looking for what is missing"
   ensure_packages git curl ca-certificates
   ensure_python
@@ -162,9 +150,6 @@ main() {
   install -d -m 0700 "$data"
   prepare_engine
   install_program
-  write_settings "GODPLOY_DATA=$data" "GODPLOY_LISTEN=$listen" "GODPLOY_INSTANCE=$instance" "GODPLOY_POOL=$pool" \
-    "GODPLOY_HTTP_PORT=$http_port" "GODPLOY_HTTPS_PORT=$https_port" "GODPLOY_TRAEFIK_API_PORT=$api_port" \
-    "GODPLOY_URL=$url"
   start_program
   ln -sfn "$app/current/bin/godploy" "$link"
   sign_in
