@@ -27,7 +27,7 @@ def secrets() -> None:
 @at_project(environment=True)
 @json_option
 def list_secrets(target: Target, as_json: bool) -> None:
-    """List names, versions and when they changed.
+    """List secrets by name, with versions and when they changed.
 
     Example: godploy secrets
     """
@@ -174,7 +174,7 @@ def hosts() -> None:
 @at_project()
 @json_option
 def list_hosts(target: Target, as_json: bool) -> None:
-    """List them.
+    """List the hosts of the project, and how their certificates stand.
 
     Example: godploy hosts
     """

@@ -82,7 +82,7 @@ def repositories() -> None:
 @at_project()
 @json_option
 def list_repositories(target: Target, as_json: bool) -> None:
-    """List them, with what feeds their environments.
+    """List repositories, with what feeds their environments.
 
     Example: godploy repositories
     """

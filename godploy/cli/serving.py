@@ -63,7 +63,7 @@ def user() -> None:
 
 @user.command("create-owner")
 @_data_option
-@click.option("--email", required=True)
+@click.option("--email", required=True, help="Of the owner.")
 @json_option
 def create_owner(data: Path, email: str, as_json: bool) -> None:
     """Make the first owner, who is also server administrator.
@@ -85,7 +85,7 @@ def create_owner(data: Path, email: str, as_json: bool) -> None:
 
 @user.command()
 @_data_option
-@click.option("--email", required=True)
+@click.option("--email", required=True, help="Of the user.")
 @click.option("--name", required=True, help="What the token is for, such as the name of a laptop.")
 @json_option
 def token(data: Path, email: str, name: str, as_json: bool) -> None:

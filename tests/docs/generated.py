@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 
 from godploy.cli.main import godploy
+from godploy.cli.target import Listing
 from godploy.core import failures
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -39,10 +40,20 @@ def _commands(group: click.Group, path: str) -> Iterator[str]:
     with click.Context(group, info_name=path) as context:
         for name in group.list_commands(context):
             command = group.get_command(context, name)
-            if isinstance(command, click.Group):
+            if isinstance(command, Listing):
+                yield from _listing(command, f"{path} {name}")
+            elif isinstance(command, click.Group):
                 yield from _commands(command, f"{path} {name}")
             elif command is not None and not command.hidden:
                 yield from _command(command, f"{path} {name}")
+
+
+def _listing(group: Listing, path: str) -> Iterator[str]:
+    """The command that the group's bare name means, by that name, then the others."""
+    first, *others = group.commands
+    yield from _command(group.commands[first], path)
+    for name in sorted(others):
+        yield from _command(group.commands[name], f"{path} {name}")
 
 
 def _command(command: click.Command, path: str) -> Iterator[str]:
@@ -58,10 +69,8 @@ def _command(command: click.Command, path: str) -> Iterator[str]:
     yield f"{text.strip()}\n"
     if example:
         yield f"Example: `{example.strip()}`\n"
-    for record in filter(None, records):
-        yield f"- `{record[0]}`: {record[1]}" if record[1] else f"- `{record[0]}`"
-    if any(records):
-        yield ""
+    described = [f"- `{record[0]}`: {record[1]}" for record in records if record and record[1]]
+    yield from (*described, "") if described else ()
 
 
 if __name__ == "__main__":
