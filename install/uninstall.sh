@@ -1,9 +1,13 @@
 #!/usr/bin/env bash
-# Takes away what install/install.sh and Godploy made on this machine: services, volumes and their data included.
+# Takes away what install/install.sh and Godploy made on this machine, and nothing else. The volumes of databases and apps
+# stay, with a backup of Godploy's own state, which holds the passwords to them.
 #
-#   install/uninstall.sh [--yes] [--prefix DIR]
-#     --yes          asks nothing
-#     --prefix DIR   as it was given to the installer
+#   install/uninstall.sh [--keep-apps | --keep-data | --purge[=HOST]] [--yes] [--prefix DIR]
+#     --keep-apps      leaves what runs, Traefik and the data directory: only Godploy itself goes
+#     --keep-data      leaves the data directory, and makes no backup
+#     --purge[=HOST]   removes the volumes, too, and makes no backup; the dashboard's host is asked for unless it is given
+#     --yes            asks nothing else; it never removes a volume by itself
+#     --prefix DIR     as it was given to the installer
 #
 # Packages that apt installed stay and are listed. Nothing that others made is touched: objects of the engine are found
 # by the label of this installation, everything else stands in the record that the installer kept.
@@ -15,11 +19,17 @@ source "$here/lib/engine.sh"
 source "$here/lib/paths.sh"
 source "$here/lib/service.sh"
 
-prefix="" yes="" left=""
+prefix="" yes="" left="" keep_apps="" keep_data="" purge="" host_given="" backup=""
+case $here in */opt/godploy) prefix=${here%/opt/godploy} ;; esac # the copy that the installer left knows its place
+
 parse() {
   while [ $# -gt 0 ]; do
     case $1 in
       --yes) yes=yes ;;
+      --keep-apps) keep_apps=yes keep_data=yes ;;
+      --keep-data) keep_data=yes ;;
+      --purge) purge=yes ;;
+      --purge=*) purge=yes host_given=${1#--purge=} ;;
       --prefix)
         [ $# -gt 1 ] || fail "--prefix needs a directory"
         prefix=${2%/}
@@ -29,6 +39,22 @@ parse() {
     esac
     shift
   done
+  [ -z "$purge" ] || [ -z "$keep_data" ] || fail "--purge and --keep-apps or --keep-data exclude each other"
+}
+
+# What can go wrong is looked at before anything is asked or removed.
+settle() {
+  instance=$(setting GODPLOY_INSTANCE main)
+  host=$(setting GODPLOY_URL https://localhost | sed 's|^https\?://\([^:/]*\).*|\1|')
+  if [ -n "$host_given" ] && [ "$host_given" != "$host" ]; then
+    fail "--purge names $host_given, but this installation is $host" "Nothing was removed."
+  fi
+  if [ -n "$purge" ] && [ -z "$host_given" ] && { [ -n "$yes" ] || [ ! -t 0 ]; }; then
+    fail "volumes are removed only when the dashboard's host is named" "If that is what you want: --purge=$host"
+  fi
+  if [ -e "$data/godploy.db" ] && [ -z "$purge$keep_data" ]; then
+    backup=$prefix/var/backups/godploy-$instance-$(date +%Y%m%d-%H%M%S).backup
+  fi
 }
 
 # ours KIND   ids of the engine's objects of that kind that carry this installation's label.
@@ -41,18 +67,61 @@ ours() {
   esac
 }
 
+# kinds   of the engine's objects that go.
+kinds() {
+  [ -z "$keep_apps" ] || return 0
+  echo container network ${purge:+volume} image
+}
+
 confirm() {
-  local kind answer
-  echo "This removes Godploy (instance $instance) and everything that it runs here:"
+  local kind answer word=${purge:+$host}
+  echo "This removes Godploy (instance $instance) from this machine:"
   if engine_answers; then
-    for kind in container network volume image; do note "$(ours "$kind" | wc -l) ${kind}s"; done
+    for kind in $(kinds); do note "$(ours "$kind" | wc -l) ${kind}s"; done
   fi
-  note "$app, $data and $link, all secrets and databases in volumes included"
-  recorded demo | while read -r place; do note "$place"; done
-  [ -z "$yes" ] || return 0
+  note "$app and $link$([ -n "$keep_data" ] || echo ", and $data")"
+  recorded user | while read -r name; do note "the system user $name"; done
+  [ -n "$keep_data" ] || recorded demo | while read -r place; do note "$place"; done
+  [ -z "$purge" ] || note "ALL DATA in its volumes, with no backup"
+  say_what_stays
+  [ -z "$yes" ] && [ -z "$host_given" ] || return 0
   [ -t 0 ] || fail "nobody can be asked here" "Run it with --yes if that is what you want."
-  read -r -p "Type \"remove\" to go on: " answer
-  [ "$answer" = remove ] || fail "nothing was removed"
+  word=${word:-remove}
+  read -r -p "Type \"$word\" to go on: " answer
+  [ "$answer" = "$word" ] || fail "nothing was removed"
+}
+
+say_what_stays() {
+  local volume
+  if [ -n "$keep_apps" ]; then
+    echo "What stays: services, Traefik, volumes and $data."
+    note "Nothing watches the services any more; the engine restarts what ends, after a reboot, too."
+    note "The packet rules stay until the next reboot."
+    return
+  fi
+  [ -z "$keep_data" ] || echo "What stays: $data, with the keys to everything."
+  [ -z "$backup" ] || echo "What stays: a backup of Godploy's own state, $backup"
+  [ -z "$purge" ] && engine_answers && [ -n "$(ours volume)" ] || return 0
+  echo "What stays: the data in these volumes, whose passwords are in what stays of Godploy:"
+  for volume in $(ours volume); do note "$volume"; done
+}
+
+# Nothing is removed before the backup is there and was read again. Its passphrase lies beside it: this machine held
+# everything in clear until now, so the seal is for when the file leaves it.
+make_backup() {
+  [ -n "$backup" ] || return 0
+  step "a backup: $backup"
+  [ -x "$app/current/bin/godploy" ] || no_backup
+  install -d -m 0755 "$(dirname "$backup")"
+  (umask 077 && head -c 24 /dev/urandom | base64 | tr '+/' '-_' >"$backup.passphrase")
+  "$app/current/bin/godploy" backup "$backup" --data "$data" --passphrase-file "$backup.passphrase" || no_backup
+  install -m 0600 "$app/settings" "$backup.settings" # the backup does not hold them
+}
+
+no_backup() {
+  rm -f "$backup.passphrase"
+  fail "no backup could be made, so nothing was removed" \
+    "--keep-data leaves the data directory instead; --purge=$host removes everything."
 }
 
 remove_objects() {
@@ -61,7 +130,7 @@ remove_objects() {
     note "no Docker engine answers, so containers, networks, volumes and images of ours stay where they are, if there are any"
     return
   fi
-  for kind in container network volume image; do
+  for kind in $(kinds); do
     mapfile -t ids < <(ours "$kind")
     [ ${#ids[@]} != 0 ] || continue
     step "removing ${#ids[@]} ${kind}s"
@@ -71,7 +140,7 @@ remove_objects() {
       *) docker "$kind" rm "${ids[@]}" >/dev/null ;;
     esac
   done
-  recorded image | while read -r id; do remove_image "$id"; done
+  [ -n "$keep_apps" ] || recorded image | while read -r id; do remove_image "$id"; done
 }
 
 # remove_image IMAGE   unless somebody's container is made from it, such as another installation's Traefik.
@@ -81,18 +150,34 @@ remove_image() {
   fi
 }
 
+remove_rules() {
+  [ -z "$keep_apps" ] && [ -x "$app/current/bin/godploy" ] || return 0
+  step "removing the packet rules"
+  "$app/current/bin/godploy" packet-rules remove --data "$data" >/dev/null || note "the packet rules stay: nft list tables"
+}
+
+remove_service() {
+  local file
+  for file in "$unit" "$packets_unit"; do
+    [ -e "$file" ] || continue
+    systemctl disable --quiet "$(basename "$file")"
+    rm -f "$file"
+  done
+  [ -z "$unit" ] || systemctl daemon-reload
+  # An engine that the installer started is still to come back with the services that stay.
+  if [ -z "$keep_apps" ] || [ -z "$(recorded engine)" ]; then
+    recorded boot | while read -r file; do rm -f -- "$file"; done
+  fi
+  recorded user | while read -r name; do userdel "$name"; done
+}
+
 remove_files() {
   local place
   step "removing files"
   recorded signed-in | while read -r place; do
     as_person "$link" logout "$place" || note "the sign-in to $place is left in $home/.config/godploy"
   done
-  if [ -n "$unit" ] && [ -e "$unit" ]; then
-    systemctl disable --quiet "$(basename "$unit")"
-    rm -f "$unit"
-    systemctl daemon-reload
-  fi
-  recorded demo | while read -r place; do rm -rf -- "$place"; done
+  [ -n "$keep_data" ] || recorded demo | while read -r place; do rm -rf -- "$place"; done
   # Made on the way; whatever somebody else has put there since is theirs.
   recorded if-empty | while read -r place; do
     if [ -d "$place" ]; then rmdir --ignore-fail-on-non-empty "$place"; elif [ ! -s "$place" ]; then rm -f -- "$place"; fi
@@ -104,17 +189,47 @@ remove_files() {
 remove_engine() {
   local state pid
   state=$(recorded engine)
-  [ -n "$state" ] || return 0
+  [ -n "$state" ] && [ -z "$keep_apps" ] || return 0
   if pid=$(cat "$state/respawn.pid" 2>/dev/null) && grep -qsF "$state/respawn" "/proc/$pid/cmdline"; then
     if engine_answers && [ -n "$(docker ps -q)" ]; then
       note "the Docker engine goes on, since other containers run there; to end it: kill $pid; rm -r $state"
       return
     fi
-    step "stopping the Docker engine; its images stay in /var/lib/docker"
+    step "stopping the Docker engine; its images${purge:+ and volumes of others} stay in /var/lib/docker"
     end_process "$pid" "$state/log"
   fi
   umount "$state"/run/netns/* 2>/dev/null || true # the engine may leave the mounts of its network namespaces
   rm -rf -- "$state"
+}
+
+# What stays belongs to root, since its user is gone; with the settings beside it the installer takes it up again.
+remove_installation() {
+  if [ -z "$keep_data" ]; then
+    rm -rf -- "$app" "$data"
+  else
+    chown -hR root:root "$data"
+    find "$app" -mindepth 1 -maxdepth 1 ! -name settings ! -name made ! -name uninstall.sh ! -name boot.sh ! -name lib \
+      ! -name 'acme-ca.pem' -exec rm -rf {} +
+    chown root:root "$app/settings"
+    sed -i -e '/^user /d' -e '/^signed-in /d' "$record_file"
+  fi
+  [ -z "$prefix" ] || find "$prefix" -depth -type d -empty -delete
+}
+
+say_end() {
+  step "done"
+  if [ -n "$backup" ]; then
+    note "The backup is $backup"
+    note "Its passphrase is in $backup.passphrase, the settings in $backup.settings."
+    note "Take all three away, the passphrase to another place. docs/backup.md tells how to restore."
+  fi
+  if [ -n "$keep_data" ]; then
+    note "install/install.sh takes up what is left. To remove that, too: $app/uninstall.sh"
+  fi
+  if [ -n "$left" ]; then
+    note "These packages were installed for it and stay; if nothing else needs them:"
+    note "  apt-get purge --autoremove $left"
+  fi
 }
 
 main() {
@@ -122,21 +237,19 @@ main() {
   as_root "$0" "$@"
   set_paths "$prefix"
   [ -e "$record_file" ] || fail "there is no installation in $app" "Was it made with --prefix? Then give the same here."
-  instance=$(setting GODPLOY_INSTANCE main)
+  settle
   confirm
   step "stopping Godploy"
   stop_service
+  make_backup
   remove_objects
+  remove_rules
   remove_files
+  remove_service
   remove_engine
   left=$(recorded package | sort -u | paste -sd ' ')
-  rm -rf -- "$app" "$data"
-  [ -z "$prefix" ] || find "$prefix" -depth -type d -empty -delete
-  step "done"
-  if [ -n "$left" ]; then
-    note "These packages were installed for it and stay; if nothing else needs them:"
-    note "  apt-get purge --autoremove $left"
-  fi
+  remove_installation
+  say_end
 }
 
 main "$@"

@@ -29,6 +29,9 @@ engine_version() {
     sed -n 's/.*"Version":"\([^"]*\)","ApiVersion":"\([^"]*\)".*/Docker \1, API \2/p'
 }
 
+# engine_group   whoever is in it may talk to the engine.
+engine_group() { stat -c %G "$engine_socket"; }
+
 # runs_as PIDFILE NAME   true if the process in the file lives and is that program: a number alone may be somebody else's.
 runs_as() {
   local pid
@@ -76,6 +79,9 @@ engine_start() {
   tail -n 15 "$state/log" >&2
   fail "the Docker engine did not start" "Its log is $state/log; the last lines stand above."
 }
+
+# start_own_engine STATE   one that a small parent keeps running, where nothing else would.
+start_own_engine() { engine_start "$1" /var/lib/docker "$1/respawn" "$1/respawn.pid" "$1/log"; }
 
 # engine_wait SECONDS   until it answers.
 engine_wait() {

@@ -11,14 +11,20 @@ set_paths() {
   link=$prefix/usr/local/bin/godploy
   engine_state=$prefix/var/lib/godploy-engine
   record_file=$app/made
+  boot_file=/etc/cron.d/godploy
   person=${SUDO_USER:-root}
-  unit=""
+  service_user=godploy
+  unit="" packets_unit=""
   if [ -n "$prefix" ]; then
     person=root
+    service_user=root
     home=$prefix/home
   else
     home=$(getent passwd "$person" | cut -d: -f6)
-    if has_systemd; then unit=/etc/systemd/system/godploy.service; fi
+    if has_systemd; then
+      unit=/etc/systemd/system/godploy.service
+      packets_unit=/etc/systemd/system/godploy-packets.service
+    fi
   fi
   demo=$home/godploy-demo
 }
@@ -27,7 +33,7 @@ set_paths() {
 record() { grep -qsxF "$1 $2" "$record_file" || printf '%s %s\n' "$1" "$2" >>"$record_file"; }
 
 # recorded KIND   the names remembered, a line each.
-recorded() { sed -n "s|^$1 ||p" "$record_file" 2>/dev/null; }
+recorded() { [ ! -e "$record_file" ] || sed -n "s|^$1 ||p" "$record_file"; }
 
 # setting KEY [DEFAULT]   as the service was last started with.
 setting() {

@@ -33,7 +33,15 @@ def bash(script: str, *arguments: object) -> subprocess.CompletedProcess[str]:
         (["--https-port", "443000"], '"443000" is not a port'),
         (["--listen", "127.0.0.1"], '"127.0.0.1" is not a port'),
         (["--instance", "My Godploy"], "--instance takes up to 20"),
+        (["--port", "443"], "two of the ports are the same: 443, 443"),
         (["--email", "nobody"], '"nobody" is not an address'),
+        (["--domain", "localhost"], '"localhost" is not a host such as'),
+        (["--domain", "deploy.example.com"], "--domain needs --email"),
+        (["--domain", "https://a.example.com", "--email", "a@example.com"], "is not a host such as"),
+        (["--apps-domain", "*.example.com"], '"*.example.com" is not a domain such as'),
+        (["--acme-url", "http://ca.example.com"], "does not begin with https://"),
+        (["--acme-ca", "/dev/null"], "there is no certificate in /dev/null"),
+        (["--wheel", "/nowhere.whl"], "there is no wheel /nowhere.whl"),
         (["--prefix", "relative"], "--prefix must begin with /"),
         (["--prefix", "/a b"], "--prefix may hold letters"),
     ],
@@ -76,11 +84,11 @@ def test_settings_keep_what_was_added_by_hand(tmp_path: Path) -> None:
         echo GODPLOY_APPS_DOMAIN=apps.example.com >>"$app/settings"
         write_settings GODPLOY_HTTP_PORT=8080 GODPLOY_URL=https://localhost
         setting GODPLOY_HTTP_PORT 80; setting GODPLOY_APPS_DOMAIN localhost; setting GODPLOY_POOL none
-        stat -c %a "$app/settings"; wc -l <"$app/settings"
+        stat -c %a:%U:%G "$app/settings"; wc -l <"$app/settings"
         """,
         tmp_path,
     )
-    assert done.stdout.split() == ["8080", "apps.example.com", "none", "600", "3"], done.stderr
+    assert done.stdout.split() == ["8080", "apps.example.com", "none", "640:root:root", "3"], done.stderr
 
 
 def test_the_record_remembers_each_thing_once(tmp_path: Path) -> None:

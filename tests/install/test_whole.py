@@ -144,7 +144,7 @@ def test_beside_another_installation(engine: docker.DockerClient, instance: str,
         shared = engine.images.list(filters=ours)[0]
         foreign = engine.containers.create(shared.id, name=f"{instance}-foreign", labels={"godploy.instance": ""})
     finally:
-        removed = run([CHECKOUT / "install/uninstall.sh", "--yes", "--prefix", prefix])
+        removed = run([CHECKOUT / "install/uninstall.sh", "--purge=localhost", "--prefix", prefix])
     assert removed.returncode == 0, removed.stdout
     assert not prefix.exists(), sorted(prefix.rglob("*"))
     assert f"the image {shared.tags[0]} stays" in removed.stdout
