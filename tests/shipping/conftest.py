@@ -15,11 +15,12 @@ import pytest
 CHECKOUT = Path(__file__).parents[2]
 PIP = ("-m", "pip", "-q", "--disable-pip-version-check")
 
-# What a fresh shell has: nothing that leads Python to the checkout, or to what is installed beside it.
+# What a fresh shell has: nothing that leads Python to the checkout, or to what is installed beside it, and no
+# authorities that would win over those that a test names.
 CLEAN = {
     name: value
     for name, value in os.environ.items()
-    if not name.startswith(("PYTHON", "GODPLOY", "VIRTUAL_ENV", "GIT_", "LD_"))
+    if not name.startswith(("PYTHON", "GODPLOY", "VIRTUAL_ENV", "GIT_", "LD_")) and not name.endswith("_CA_BUNDLE")
 }
 
 
