@@ -132,6 +132,6 @@ say_laptop() {
 # Without a service manager not every machine has something that starts programs at boot.
 say_boot() {
   [ -z "$unit" ] && [ -z "$prefix" ] && [ -z "$(boot_by)" ] || return 0
-  printf '\n  Nothing on this machine starts Godploy after a reboot: have %s/boot run then, as root,\n' "$app"
+  printf '\n  Nothing on this machine starts Godploy after a reboot: have %s/boot.sh run then, as root,\n' "$app"
   printf '  or install cron (apt-get install cron) and run this again.\n'
 }

@@ -147,7 +147,11 @@ boot_by() {
 
 install_boot() {
   [ "$(boot_by)" = cron ] || return 0
-  printf '# Starts Godploy at boot, since there is no systemd here.\n@reboot root %s/boot >>%s/log 2>&1\n' "$app" "$app" >"$boot_file"
+  cat >"$boot_file" <<EOF
+# Starts Godploy at boot, since there is no systemd here.
+PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+@reboot root $app/boot.sh >>$app/log 2>&1
+EOF
   chmod 644 "$boot_file"
   record boot "$boot_file"
 }
