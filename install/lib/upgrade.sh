@@ -193,14 +193,16 @@ resume_upgrade() {
   fi
 }
 
-# leave_upgrade   for the installer's end, whatever it is: what is undecided is taken back.
+# leave_upgrade   for the installer's end, whatever it is: what is undecided is taken back. Standard output may be a file
+# that was being written.
 leave_upgrade() {
   [ -n "$upgrade_stage" ] || return 0
   if [ "$upgrade_stage" = tried ]; then
-    go_back
+    go_back >&2
   else
     stop_service # it may have been in the middle of that
     start_service
-    note "nothing was changed; Godploy is started again"
+    rm -rf "$app/before-upgrade.new"
+    note "nothing was changed; Godploy is started again" >&2
   fi
 }
