@@ -53,6 +53,8 @@ def doctor(ctx: click.Context, data: Path, as_json: bool) -> None:
 
 
 def _shown(value: object) -> str:
-    if value is None:
+    if value is None or value == () or value == "":
         return "-"
+    if isinstance(value, float):
+        return f"{value:g}"
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
