@@ -70,6 +70,7 @@ def composed(wheel: Path, engine: docker.DockerClient, instance: str, tmp_path: 
     it = Composed(folder, instance, engine, settings)
     yield it
     it.compose("down")
+    subprocess.run(["nft", "delete", "table", "inet", f"godploy-{instance}"], capture_output=True)
     engine.images.remove(image, force=True)
 
 
