@@ -84,7 +84,7 @@ main() {
     say_plan
     exit
   fi
-  install -d -m 0755 "$app" "$(dirname "$link")" "$home"
+  mkdir -p "$app" "$(dirname "$link")" "$home" # what is there keeps its mode: a home is its owner's
   touch "$record_file"
   trap leave EXIT
   ensure_packages "${packages[@]}"
