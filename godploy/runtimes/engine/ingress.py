@@ -56,7 +56,7 @@ class Ingress:
         RuntimeUnavailable while the engine is down."""
         daemon = Daemon(self.docker, self.instance)
         image = await self._image()
-        config = self._config(image)
+        config = await asyncio.to_thread(self._config, image)
         name = traefik_container.name(self.instance)
         there = await _inspect(daemon, name)
         if there is not None:
@@ -83,6 +83,7 @@ class Ingress:
         return []
 
     def _config(self, image: str) -> dict[str, Any]:
+        """What the container is made of. Blocking."""
         config: dict[str, Any] = {
             "Image": image,
             "Cmd": traefik_container.static_arguments(self.ports, acme=self.acme),
@@ -99,7 +100,10 @@ class Ingress:
         }
         if self.acme:
             config["Env"] = traefik_container.environment(self.acme)
-        made_of = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:16]
+        # A running container keeps the folder that it was given, also when another has taken that one's name since, as
+        # after a restore: it would read, and write certificates to, what nobody else looks at.
+        folders = [_identity(bind.split(":")[0]) for bind in config["HostConfig"]["Binds"]]
+        made_of = hashlib.sha256(json.dumps([config, folders], sort_keys=True).encode()).hexdigest()[:16]
         config["Labels"] = {settings.INSTANCE: self.instance, _DATA: str(self.routes.parent), _MADE_OF: made_of}
         return config
 
@@ -199,6 +203,14 @@ def _context(folder: Path, binary: Path) -> None:
     authorities = ssl.get_default_verify_paths()
     shutil.copy(authorities.cafile or authorities.openssl_cafile, folder / "ca-certificates.crt")
     (folder / "Dockerfile").write_text(traefik_container.DOCKERFILE)
+
+
+def _identity(folder: str) -> int | None:
+    """What tells a folder from another one of its name."""
+    try:
+        return os.stat(folder).st_ino
+    except FileNotFoundError:
+        return None
 
 
 async def _inspect(daemon: Daemon, name: str) -> Mapping[str, Any] | None:
