@@ -208,7 +208,7 @@ def _context(folder: Path, binary: Path) -> None:
 def _identity(folder: str) -> int | None:
     """What tells a folder from another one of its name."""
     try:
-        return os.stat(folder).st_ino
+        return Path(folder).stat().st_ino
     except FileNotFoundError:
         return None
 
