@@ -149,6 +149,18 @@ async def test_a_program_without_buildkit_is_passed_over(real: EngineBench, tmp_
         await each.close()
 
 
+async def test_a_program_that_keeps_something_at_each_build(real: EngineBench, tmp_path: Path, tag: str) -> None:
+    """As the plugin buildx does, where the service's user has no home to keep it in."""
+    working = await real.runtime.find_builder()  # type: ignore[attr-defined]
+    keeping = tmp_path / "docker"
+    keeping.write_text(f'#!/bin/sh\nmkdir -p "${{DOCKER_CONFIG:-$HOME/.docker}}/buildx" && exec {working} "$@"\n')
+    keeping.chmod(0o755)
+    runtime = Engine(real.instance, Docker(), Addresses(), docker_programs=[str(keeping)])
+    image = await runtime.build([command(real, tmp_path, tag, "FROM busybox:stable\n")], tag, 60, silent)
+    assert image.id.startswith("sha256:")
+    await runtime.close()
+
+
 async def test_a_local_image_where_no_registry_answers(real: EngineBench) -> None:
     here = await real.runtime.resolve("redis:7", pull=False)
     assert here.ports == (6379,)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import tempfile
 from collections import deque
 from collections.abc import Sequence
 from contextlib import aclosing, suppress
@@ -40,6 +41,7 @@ class Images:
         self._daemon = daemon
         self._programs = programs
         self._found: str | None = None
+        self._config: tempfile.TemporaryDirectory[str] | None = None
 
     async def build(self, commands: Sequence[Command], tag: str, timeout: float, log: Log) -> ResolvedImage:
         lines: deque[str] = deque(maxlen=_KEPT)
@@ -66,6 +68,9 @@ class Images:
     async def find_builder(self) -> str:
         """The path of a `docker` program that builds with BuildKit here, found by trying once. Raises BuildFailed."""
         if self._found is None:
+            # Newer programs keep something beside their configuration at each build, and fail where they cannot.
+            config = await asyncio.to_thread(tempfile.TemporaryDirectory, prefix="godploy-docker-")
+            self._config = self._config or config
             tried = await asyncio.to_thread(_candidates) if self._programs is None else self._programs
             said: list[str] = []
             for program in tried:
@@ -133,7 +138,8 @@ class Images:
         return self._environment(replace(command, argv=(await self.find_builder(), *command.argv[1:])))
 
     def _environment(self, command: Command) -> Command:
-        return replace(command, env={"DOCKER_BUILDKIT": "1", "DOCKER_HOST": self._daemon.url, **command.env})
+        config = {"DOCKER_CONFIG": self._config.name} if self._config else {}
+        return replace(command, env={"DOCKER_BUILDKIT": "1", "DOCKER_HOST": self._daemon.url, **config, **command.env})
 
     async def _local(self, reference: str, environment: str | None) -> dict[str, Any] | None:
         """The image of that name or whole id, if it may be had: the engine would also take the beginning of an id, so
