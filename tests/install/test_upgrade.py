@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import docker
 import pytest
@@ -20,6 +21,7 @@ from tests.e2e.elsewhere import Elsewhere
 from tests.e2e.installation import free_ports, until
 from tests.e2e.load import KEEP_ALIVE, Load
 from tests.install.beside import CHECKOUT, Beside, ended, version
+from tests.install.test_whole import MACHINE, copy_checkout, run
 
 MANIFEST = (
     "version: 1\nservices:\n  job:\n    image: busybox:stable\n    command: [sleep, '{}']\n    deploy: {{settle: 0s}}\n"
@@ -168,3 +170,55 @@ def test_a_version_that_is_not_well_is_taken_back_and_nothing_is_lost(
     assert load.tally.sent.total() > 200 and load.tally.failures == []
     kept = beside.app / "before-upgrade"
     assert kept.stat().st_mode & 0o777 == 0o700 and (kept / "godploy.db").stat().st_mode & 0o777 == 0o600
+
+
+UNDER_SYSTEMD = """
+set -euo pipefail
+cd /root/godploy
+state() { readlink /opt/godploy/current; cat /etc/systemd/system/godploy.service /opt/godploy/settings; }
+well() {
+  systemctl is-active --quiet godploy
+  curl -fsS http://127.0.0.1:8400/readyz >/dev/null
+  [ ! -e /var/lib/godploy/trial ]
+  ! find /var/lib/godploy ! -user godploy | grep .
+}
+install/install.sh
+state >/tmp/before
+echo == taken back
+cp -a /root/godploy /root/another
+cd /root/another
+sed -i '/^def serve(/a\\    raise SystemExit("this version cannot start")' godploy/bootstrap.py
+sed -i 's/^Description=Godploy, a/Description=Another, a/' install/lib/service.sh
+cd /root/godploy
+/root/another/install/install.sh --listen 127.0.0.1:8401 && exit 1
+state | diff /tmp/before -
+well
+echo == killed
+setsid /root/another/install/install.sh >/tmp/killed 2>&1 &
+until grep -q "Description=Another" /etc/systemd/system/godploy.service; do sleep 0.1; done
+kill -KILL $!
+[ -e /var/lib/godploy/trial ]
+install/install.sh
+well
+state | grep -c "Description=Godploy"
+echo == the end
+"""
+
+
+@pytest.mark.long
+def test_under_systemd_the_unit_comes_back_too(tmp_path: Path) -> None:
+    machine = Path("/var/lib/godploy-tests") / f"machine-{uuid4().hex[:8]}"
+    try:
+        made = run([MACHINE, "make-bootable", machine])
+        assert made.returncode == 0, made.stdout
+        copy_checkout(machine / "root/root/godploy")
+        (machine / "root/root/story").write_text(UNDER_SYSTEMD)
+        done = run([MACHINE, "boot", machine, "bash", "/root/story"])
+    finally:
+        run([MACHINE, "remove", machine])
+    assert "== the end" in done.stdout, done.stdout
+    _, taken_back, killed = done.stdout.split("\n== ")[:3]
+    assert "this version cannot start" in taken_back
+    assert "the one before is running again, with its database" in taken_back
+    assert "an upgrade was interrupted while its version was on trial" in killed
+    assert "going back to the version before" in killed
