@@ -69,6 +69,7 @@ record_made() {
 leave() {
   record_made
   leave_upgrade
+  rm -f "$app/installing"
 }
 
 main() {
@@ -77,6 +78,7 @@ main() {
   as_root "$0" "$@"
   umask 022
   set_paths "$prefix"
+  only_installer
   [ -n "$dry_run" ] || resume_upgrade
   settle
   preflight
@@ -86,6 +88,8 @@ main() {
   fi
   mkdir -p "$app" "$(dirname "$link")" "$home" # what is there keeps its mode: a home is its owner's
   touch "$record_file"
+  only_installer
+  echo $$ >"$app/installing"
   trap leave EXIT
   ensure_packages "${packages[@]}"
   ensure_python

@@ -89,7 +89,7 @@ keep_before() {
 # service_files   whatever starts the service; a version may lack some of it.
 service_files() {
   find "$app" -mindepth 1 -maxdepth 1 ! -name 'program-*' ! -name 'current*' ! -name 'before-upgrade*' ! -name pip-cache \
-    ! -name made ! -name 'log*' ! -name respawn.pid
+    ! -name made ! -name 'log*' ! -name respawn.pid ! -name installing
   [ -z "$unit" ] || printf '%s\n' "$unit" "$packets_unit"
   [ -n "$prefix" ] || printf '%s\n' "$boot_file"
 }
@@ -179,6 +179,14 @@ times_ended() {
   else
     grep -cs ' respawn: .* ended with status ' "$app/log" || true
   fi
+}
+
+# only_installer   fails while another run is at work: it would take back an upgrade that is only under way.
+only_installer() {
+  local other
+  other=$(cat "$app/installing" 2>/dev/null || true)
+  [ -n "$other" ] && [ "$other" != $$ ] && grep -qsF install.sh "/proc/$other/cmdline" || return 0
+  fail "the installer is at work already (process $other)" "Nothing was changed. Wait for it, or end it: kill $other"
 }
 
 # resume_upgrade   what an installer that was killed left undecided is taken back.

@@ -141,3 +141,25 @@ def test_a_process_that_nobody_reaps_has_ended() -> None:
     with subprocess.Popen(["sleep", "60"]) as child:
         done = bash('end_process "$1" "its log"', child.pid)  # nobody waits for the child meanwhile
         assert done.returncode == 0, done.stderr
+
+
+def test_a_second_installer_leaves_the_first_alone(tmp_path: Path) -> None:
+    app = tmp_path / "opt/godploy"
+    app.mkdir(parents=True)
+    first = subprocess.Popen(["bash", "-c", "read -r", "install.sh"], stdin=subprocess.PIPE)
+    try:
+        (app / "installing").write_text(f"{first.pid}\n")
+        done = subprocess.run(
+            [INSTALL / "install.sh", "--prefix", tmp_path],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            stdin=subprocess.DEVNULL,
+        )
+    finally:
+        first.communicate()
+    assert done.returncode == 1
+    assert f"the installer is at work already (process {first.pid})" in done.stderr
+    assert [path.name for path in app.iterdir()] == ["installing"]
+    told = bash('app=$1; source "$2/lib/upgrade.sh"; only_installer && echo alone', app, INSTALL)
+    assert told.stdout == "alone\n", "a run that was killed is in nobody's way"
