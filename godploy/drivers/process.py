@@ -238,9 +238,9 @@ async def _start(argv: list[str], command: Command, merged: bool) -> Process:
 
 
 def _environment(additions: Mapping[str, str]) -> dict[str, str]:
-    """Ours is never handed on wholesale, since it may hold our own settings and secrets. Below /proc nobody makes a
-    folder, not even root, so no program finds or leaves a file in its home."""
-    return {"PATH": os.environ.get("PATH", os.defpath), "HOME": "/proc/nobody", "LANG": "C.UTF-8", **additions}
+    """Ours is never handed on wholesale, since it may hold our own settings and secrets. Nothing can be read from or
+    written to below /dev/null, whoever one is, so no program finds or leaves a file in its home."""
+    return {"PATH": os.environ.get("PATH", os.defpath), "HOME": "/nonexistent", "LANG": "C.UTF-8", **additions}
 
 
 async def _outlast(work: Coroutine[Any, Any, T]) -> tuple[T, bool]:

@@ -70,12 +70,6 @@ async def test_the_environment_is_minimal(monkeypatch: pytest.MonkeyPatch) -> No
     assert {line.partition("=")[0] for line in lines if line} == {"PATH", "HOME", "LANG", "MORE"}
 
 
-async def test_not_even_root_leaves_a_file_in_the_home_of_a_program() -> None:
-    result = await run(sh('mkdir -p "$HOME/.config" && echo made'), timeout=10)
-    assert result.stdout == b""
-    assert not Path("/proc/nobody").exists()
-
-
 async def test_a_missing_program_is_told() -> None:
     with pytest.raises(Missing, match="no-such-program"):
         await run(Command(("no-such-program",)), timeout=5)
