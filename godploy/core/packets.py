@@ -189,9 +189,8 @@ def resolvers(told: Mapping[str, Sequence[str]], config: Mapping[str, Any], file
     """The name servers that containers may get: the engine's own, or those of `resolv.conf` but loopback ones, which
     the engine does not hand on: https://docs.docker.com/engine/network/#dns-services"""
     named = [*told.get("dns", ()), *(config.get("dns") or ())]
-    for text in files:
-        words = (line.split() for line in text.splitlines())
-        named += [line[1] for line in words if len(line) > 1 and line[0] == "nameserver"]
+    words = [line.split() for text in files for line in text.splitlines()]
+    named = named or [line[1] for line in words if len(line) > 1 and line[0] == "nameserver"]
     return tuple(sorted({str(name) for name in named if _is_resolver(str(name))}))
 
 
