@@ -106,10 +106,11 @@ def _release_engine() -> None:
     root = _root()
     if root is None or not (root / _OWN_GROUP).is_dir():
         return
-    for pid in (root / _OWN_GROUP / "cgroup.procs").read_text().split():
+    for pid in _engines():  # one of another network may be in there, for rules that are put there
         with suppress(OSError):  # it has ended
-            (root / "cgroup.procs").write_text(pid)
-    with suppress(OSError):  # somebody else has put something in
+            if _group_of(pid) == f"/{_OWN_GROUP}":
+                (root / "cgroup.procs").write_text(str(pid))
+    with suppress(OSError):  # somebody else is in there
         (root / _OWN_GROUP).rmdir()
 
 
