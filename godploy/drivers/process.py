@@ -238,8 +238,8 @@ async def _start(argv: list[str], command: Command, merged: bool) -> Process:
 
 
 def _environment(additions: Mapping[str, str]) -> dict[str, str]:
-    """Ours is never handed on wholesale, since it may hold our own settings and secrets. Nothing can be read from or
-    written to below /dev/null, whoever one is, so no program finds or leaves a file in its home."""
+    """Ours is never handed on wholesale, since it may hold our own settings and secrets. The home is not there, so no
+    program finds a file of ours in it; one that must keep something is given a place, as `docker` is."""
     return {"PATH": os.environ.get("PATH", os.defpath), "HOME": "/nonexistent", "LANG": "C.UTF-8", **additions}
 
 

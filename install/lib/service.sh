@@ -88,7 +88,7 @@ WantedBy=docker.service
 EOF
 }
 
-# Each line was tried with a push, a build, a certificate and a restart. MemoryDenyWriteExecute is left out: Python's
+# Tried as a whole with a push, a build and a restart of the engine. MemoryDenyWriteExecute is left out: Python's
 # foreign functions need pages that it forbids.
 write_unit() {
   cat <<EOF
