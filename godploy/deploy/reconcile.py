@@ -193,8 +193,13 @@ async def remove_strays(services: Services, observed: Sequence[Observed]) -> Non
     database is read here, and a workload's row is written before its containers are made, so nothing new can look like
     a stray."""
     present = {workload.id for workload in await services.store.read(releases.present)}
-    for seen in observed:
-        if seen.ref.workload not in present:
-            await services.runtime.remove(seen.ref)
-            await services.store.write(partial(addresses.release, owner=seen.ref.workload))
-            logger.info("removed a stray: %s", seen.ref)
+    strays = [seen.ref for seen in observed if seen.ref.workload not in present]
+    if not strays:
+        return
+    # Looked at again: what drained between the two looks is gone by now, and was no stray.
+    there = {seen.ref.workload for seen in await services.runtime.observe()}
+    for ref in strays:
+        if ref.workload in there:
+            await services.runtime.remove(ref)
+            await services.store.write(partial(addresses.release, owner=ref.workload))
+            logger.info("removed a stray: %s", ref)

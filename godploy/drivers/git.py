@@ -210,12 +210,6 @@ class Git:
             raise ValueError(f"not the name of a branch: {branch!r}")
         await must(command(self.directory(repository), "symbolic-ref", "HEAD", f"refs/heads/{branch}"))
 
-    async def is_ancestor(self, repository: str, ancestor: str, commit: str) -> bool:
-        """Whether `commit` is `ancestor` or has it in its history; False where one of them is not here."""
-        _must_be_commit(ancestor)
-        _must_be_commit(commit)
-        return await self._has(repository, ancestor, commit)
-
     async def commit(self, repository: str, commit: str) -> CommitInfo:
         """Who made it, when, and its subject. Raises GitError unknown_commit."""
         _must_be_commit(commit)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from godploy.deploy import acts
-from godploy.errors import Invalid
+from godploy.errors import Conflict, Invalid
 from godploy.runtimes.fake.world import HEALTHY, World
 from godploy.store import projects
 from tests.deploy.harness import godploy
@@ -42,6 +42,8 @@ async def test_a_build_with_secrets_takes_no_layer_that_others_may_have_made(tmp
         await acts.set_secrets(it.services, production, {"TOKEN": "the second one"}, "tester", deploy=False)
         await it.push(repository, it.commit(repository, {**FILES, "app.py": "changed again"}))
         await it.settled()
+        with pytest.raises(Conflict, match="repository shop uses TOKEN in production"):
+            await acts.remove_secret(it.services, production, "TOKEN", "tester")
     assert fresh == [True, True, True]
 
 

@@ -84,6 +84,21 @@ async def test_a_stray_is_removed_and_what_others_made_is_not(it: Godploy) -> No
     assert set(it.world.containers) == kept
 
 
+async def test_what_has_drained_meanwhile_is_no_stray(it: Godploy, caplog: pytest.LogCaptureFixture) -> None:
+    """It was seen before draining removed it and marked it as gone."""
+    caplog.set_level("INFO", "godploy.deploy.reconcile")
+    environment = (await shop.production(it)).id
+    drained, stray = (Ref(name, environment, "nobody0", "web") for name in ("drained0", "stray00"))
+    for ref in (drained, stray):
+        it.world.containers[ref.workload, 1] = Container(ref, 1, "", "10.0.0.9", None, (), {}, False)
+    seen = await it.services.runtime.observe()
+    del it.world.containers[drained.workload, 1]
+    await reconcile.remove_strays(it.services, seen)
+    assert not it.world.containers
+    told = [record.getMessage() for record in caplog.records]
+    assert len(told) == 1 and "stray00" in told[0]
+
+
 @pytest.mark.parametrize("damage", ["changed", "gone"])
 async def test_a_route_file_is_written_anew(it: Godploy, damage: str) -> None:
     await shop.deploy(it, manifest(web=web()))

@@ -125,10 +125,8 @@ class TestForeign:
         cache = Git(tmp_path / "cache", [git_daemon])
         await cache.fetch("web", f"{git_daemon}/source", second, None)
         assert await cache.read("web", second, "file") == b"2"
-        assert await cache.is_ancestor("web", first, second)
-        assert not await cache.is_ancestor("web", second, first)
-        assert await cache.is_ancestor("web", second, second)
-        assert not await cache.is_ancestor("web", second, third)
+        assert (await cache.commit("web", first)).subject == "first"
+        assert (await failure(cache.commit("web", third))).code == "unknown_commit"
         assert (await cache.heads("web", None)).branches == {}
 
     async def test_what_is_here_is_not_fetched_again(self, source: Source, git_daemon: str, tmp_path: Path) -> None:
@@ -273,7 +271,6 @@ class TestNames:
             own.commit("web", commit),
             own.fetch("web", None, commit, None),
             own.keep("web", commit),
-            own.is_ancestor("web", commit, NOWHERE),
         ):
             with pytest.raises(ValueError, match="not the full name"):
                 await doing

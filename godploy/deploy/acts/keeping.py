@@ -69,6 +69,14 @@ def _secret_versions(conn: Connection, release: Release) -> dict[str, int]:
     return named
 
 
+def _built_with(conn: Connection, release: Release) -> dict[str, int]:
+    """name → version of every secret that went into the release's builds."""
+    named: dict[str, int] = {}
+    for service in release.services:
+        named |= Specification.from_json(releases.workload(conn, service.workload).specification).build_secrets
+    return named
+
+
 async def remove_secret(services: Services, environment: Environment, name: str, actor: str) -> None:
     """It has no value any more; what runs keeps it until it is deployed again. Raises Conflict while a current release
     names it, NotFound."""
@@ -76,7 +84,7 @@ async def remove_secret(services: Services, environment: Environment, name: str,
     def write(conn: Connection) -> None:
         for stack in stacks.of_environment(conn, environment.id):
             release = releases.current(conn, stack)
-            if release is not None and name in _secret_versions(conn, release):
+            if release is not None and name in _secret_versions(conn, release) | _built_with(conn, release):
                 raise Conflict(
                     f"{planning.source_name(conn, stack)} uses {name} in {environment.name}",
                     next_step="take it out of the manifest and deploy first",
