@@ -18,7 +18,7 @@ import yaml
 from tests.certificates.pebble import Pebble
 from tests.e2e.installation import GODPLOY, clean_environment, until
 from tests.e2e.namespace import Namespace
-from tests.install.test_whole import CHECKOUT, MACHINE, copy_checkout, run
+from tests.install.fresh import CHECKOUT, MACHINE, fresh_machine
 
 OWN, APP = "deploy.example.com", "web-shop.apps.example.com"
 # The installer and the doctor look any name up to see whether there is a wildcard, which a hosts file cannot have.
@@ -65,21 +65,17 @@ class Machine:
 
 @pytest.fixture
 def machine() -> Iterator[Machine]:
-    directory = Path("/var/lib/godploy-tests") / f"machine-{uuid.uuid4().hex[:8]}"
-    made = run([MACHINE, "make", directory])
-    assert made.returncode == 0, made.stdout
-    copy_checkout(directory / "root/root/godploy")
-    story = (directory / "story").open("w")
-    words = [MACHINE, "run", directory, "bash", "-c", STORY]
-    process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=story, stderr=story, text=True)
-    try:
-        address = until(lambda: re.findall(r"^10\.222\.\S+", (directory / "story").read_text(), re.MULTILINE), 60)[0]
-        yield Machine(directory, process, address)
-    finally:
-        (directory / "root/root/end").touch()
-        process.wait(120)
-        story.close()
-        run([MACHINE, "remove", directory])
+    with fresh_machine() as directory, (directory / "story").open("w") as story:
+        words = [MACHINE, "run", directory, "bash", "-c", STORY]
+        process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=story, stderr=story, text=True)
+        try:
+            address = until(lambda: re.findall(r"^10\.222\.\S+", (directory / "story").read_text(), re.MULTILINE), 60)[
+                0
+            ]
+            yield Machine(directory, process, address)
+        finally:
+            (directory / "root/root/end").touch()
+            process.wait(120)
 
 
 @pytest.fixture

@@ -6,13 +6,12 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.install.test_whole import CHECKOUT, MACHINE, copy_checkout, run
+from tests.install.fresh import CHECKOUT, MACHINE, fresh_machine, run
 
 RATE = 200  # requests per second
 
@@ -113,15 +112,11 @@ echo "restored"
 
 @pytest.fixture
 def machine() -> Iterator[Path]:
-    directory = Path("/var/lib/godploy-tests") / f"machine-{uuid.uuid4().hex[:8]}"
-    made = run([MACHINE, "make", directory])
-    assert made.returncode == 0, made.stdout
-    kept = directory / "root/root/kept"
-    copy_checkout(kept / "godploy")
-    shutil.copy2(CHECKOUT / "tests/e2e/load.py", kept / "load.py")
-    (kept / "asking.py").write_text(ASKING)
-    yield directory
-    run([MACHINE, "remove", directory])
+    with fresh_machine("root/kept/godploy") as directory:
+        kept = directory / "root/root/kept"
+        shutil.copy2(CHECKOUT / "tests/e2e/load.py", kept / "load.py")
+        (kept / "asking.py").write_text(ASKING)
+        yield directory
 
 
 def check_unharmed(part: str, seconds: float) -> None:

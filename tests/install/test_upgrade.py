@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import docker
 import pytest
@@ -21,7 +20,7 @@ from tests.e2e.elsewhere import Elsewhere
 from tests.e2e.installation import free_ports, until
 from tests.e2e.load import KEEP_ALIVE, Load
 from tests.install.beside import CHECKOUT, Beside, ended, version
-from tests.install.test_whole import MACHINE, copy_checkout, run
+from tests.install.fresh import MACHINE, fresh_machine, run
 
 MANIFEST = (
     "version: 1\nservices:\n  job:\n    image: busybox:stable\n    command: [sleep, '{}']\n    deploy: {{settle: 0s}}\n"
@@ -206,16 +205,10 @@ echo == the end
 
 
 @pytest.mark.long
-def test_under_systemd_the_unit_comes_back_too(tmp_path: Path) -> None:
-    machine = Path("/var/lib/godploy-tests") / f"machine-{uuid4().hex[:8]}"
-    try:
-        made = run([MACHINE, "make-bootable", machine])
-        assert made.returncode == 0, made.stdout
-        copy_checkout(machine / "root/root/godploy")
+def test_under_systemd_the_unit_comes_back_too() -> None:
+    with fresh_machine(make="make-bootable") as machine:
         (machine / "root/root/story").write_text(UNDER_SYSTEMD)
         done = run([MACHINE, "boot", machine, "bash", "/root/story"])
-    finally:
-        run([MACHINE, "remove", machine])
     assert "== the end" in done.stdout, done.stdout
     _, taken_back, killed = done.stdout.split("\n== ")[:3]
     assert "this version cannot start" in taken_back

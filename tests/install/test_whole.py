@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import socket
-import subprocess
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import docker
 import pytest
 
-CHECKOUT = Path(__file__).parents[2]
-MACHINE = CHECKOUT / "tests" / "install" / "machine"
+from tests.install.fresh import CHECKOUT, MACHINE, fresh_machine, run
 
 # What packages bring along stays after an uninstallation, and says nothing about us.
 LOOK_AT_FILES = (
@@ -26,30 +22,6 @@ LOOK_AT_FILES = (
 INSTALL_DEMO = "bash install/install.sh --demo"
 
 
-def copy_checkout(target: Path) -> None:
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=CHECKOUT,
-        capture_output=True,
-        check=True,
-    )
-    for name in filter(None, listed.stdout.decode().split("\0")):
-        if (CHECKOUT / name).exists():
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(CHECKOUT / name, target / name)
-
-
-def run(command: list[str | Path], **more: object) -> subprocess.CompletedProcess[str]:
-    options = {
-        "stdin": subprocess.DEVNULL,
-        "stdout": subprocess.PIPE,
-        "stderr": subprocess.STDOUT,
-        "text": True,
-        **more,
-    }
-    return subprocess.run(command, timeout=900, **options)  # type: ignore[call-overload, no-any-return]
-
-
 def address_in(output: str) -> str:
     found = re.search(r"The demo is live: +(http\S+)", output)
     assert found, output
@@ -58,12 +30,8 @@ def address_in(output: str) -> str:
 
 @pytest.fixture
 def machine() -> Iterator[Path]:
-    directory = Path("/var/lib/godploy-tests") / f"machine-{uuid.uuid4().hex[:8]}"
-    made = run([MACHINE, "make", directory])
-    assert made.returncode == 0, made.stdout
-    copy_checkout(directory / "root/root/godploy")
-    yield directory
-    run([MACHINE, "remove", directory])
+    with fresh_machine() as directory:
+        yield directory
 
 
 @pytest.mark.long
