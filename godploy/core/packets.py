@@ -152,11 +152,19 @@ def _family(address: str) -> str:
     return "ip" if ipaddress.ip_address(address).version == 4 else "ip6"
 
 
+def _plain(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """An address without a scope: that may hold any text, and what is read here becomes rules. Raises ValueError."""
+    address = ipaddress.ip_address(text)
+    if isinstance(address, ipaddress.IPv6Address) and address.scope_id is not None:
+        raise ValueError("an address with a scope is none for a rule")
+    return address
+
+
 def endpoint(text: str) -> tuple[str, int]:
     """`ADDRESS:PORT`, an IPv6 address in brackets. Raises ValueError with a sentence."""
     address, _, port = text.rpartition(":")
     try:
-        chosen = str(ipaddress.ip_address(address.removeprefix("[").removesuffix("]")))
+        chosen = str(_plain(address.removeprefix("[").removesuffix("]")))
     except ValueError:
         raise ValueError(f'"{text}" is not ADDRESS:PORT, such as 127.0.0.1:5000') from None
     if not port.isdecimal() or not 1 <= int(port) <= 65535:
@@ -196,7 +204,7 @@ def resolvers(told: Mapping[str, Sequence[str]], config: Mapping[str, Any], file
 
 def _is_resolver(name: str) -> bool:
     try:
-        address = ipaddress.ip_address(name)
+        address = _plain(name)
     except ValueError:
         return False
     return not (address.is_loopback or address.is_link_local or address.is_unspecified)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from godploy import __version__
+from godploy.core.remote import is_branch
 from godploy.drivers import archive, git_bundle, keyring, lock
 from godploy.drivers.archive import Contents
 from godploy.drivers.lock import Lock
@@ -24,6 +25,7 @@ from godploy.store import Store, database, repositories
 
 _DATABASE = "godploy.db"
 _KEPT_FOLDERS = ("tls", "acme")
+_HEADS = "refs/heads/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,12 +157,22 @@ async def _settle(draft: Path, contents: Contents) -> None:
     """Repositories, key and database as a server has them."""
     await asyncio.to_thread(database.examine, draft / _DATABASE)
     await asyncio.to_thread((draft / "repositories").mkdir, mode=0o700, exist_ok=True)
-    for repository, head in contents.facts["heads"].items():
+    for repository, head in _heads(contents).items():
         bundle = draft / "repositories" / f"{repository}.bundle"
         there = await asyncio.to_thread(bundle.is_file)
         await git_bundle.read(bundle.with_suffix(".git"), bundle if there else None, head)
         await asyncio.to_thread(bundle.unlink, missing_ok=True)
     await asyncio.to_thread(keyring.put, draft / "key", contents.key)
+
+
+def _heads(contents: Contents) -> dict[str, str]:
+    """repository → what its HEAD names. Raises Invalid for what is neither: both become paths and words for git."""
+    heads: dict[str, str] = contents.facts["heads"]
+    for repository, head in heads.items():
+        known = archive.holds(f"repositories/{repository}.bundle")
+        if not known or not head.startswith(_HEADS) or not is_branch(head.removeprefix(_HEADS)):
+            raise Invalid("the backup names a repository that no Godploy has", next_step="use another backup")
+    return heads
 
 
 def _move_in(draft: Path, data: Path) -> None:

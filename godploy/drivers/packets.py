@@ -120,12 +120,20 @@ def _root() -> Path | None:
 
 
 def _engines() -> Iterator[int]:
-    """The engines of this network; one inside a container has another."""
+    """The engines of this network; one inside a container has another. A program of anybody but root's may call itself
+    by that name."""
     here = Path("/proc/self/ns/net").readlink()
     for folder in Path("/proc").iterdir():
         with suppress(OSError):  # no process, one that has ended, or somebody else's
-            if (folder / "comm").read_text() == "dockerd\n" and (folder / "ns/net").readlink() == here:
+            named = (folder / "comm").read_text() == "dockerd\n" and (folder / "ns/net").readlink() == here
+            if named and _is_roots((folder / "status").read_text()):
                 yield int(folder.name)
+
+
+def _is_roots(status: str) -> bool:
+    """Whether all the user ids in a process's status are root's: https://man7.org/linux/man-pages/man5/proc_pid_status.5.html"""
+    found = [line.split()[1:] for line in status.splitlines() if line.startswith("Uid:")]
+    return bool(found) and set(found[0]) == {"0"}
 
 
 def _group_of(pid: int) -> str:

@@ -7,11 +7,11 @@ token="" fingerprint="" address="" certified=""
 on_console() { "$app/current/bin/godploy" "$@" --data "$data"; }
 
 # read_json EXPRESSION   evaluates it with `it` as the JSON on standard input.
-read_json() { "$python" -c "import json, sys; it = json.load(sys.stdin); print($1)"; }
+read_json() { "$python" -I -c "import json, sys; it = json.load(sys.stdin); print($1)"; }
 
 # certificate_fingerprint HOST   of what Traefik shows to those who ask for that host.
 certificate_fingerprint() {
-  "$python" - "$https_port" "$1" <<'EOF'
+  "$python" -I - "$https_port" "$1" <<'EOF'
 import hashlib, socket, ssl, sys, time
 port, host = int(sys.argv[1]), sys.argv[2]
 context = ssl.create_default_context()

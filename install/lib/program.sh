@@ -2,12 +2,14 @@
 # The program: a wheel, made from the checkout or given, and an environment of its own that is installed from it.
 # The wheel stays there, beside `bin`: the server offers it to those who want the command line.
 
+# Every Python of root's here is isolated (-I): the folder that the installer is called from is nobody's library.
+
 # install_program   into a new environment beside the old one, left in $fresh; a link says which is in force.
 install_program() {
   local traefik
   fresh=$app/program-$(date +%Y%m%d-%H%M%S)
   step "installing Godploy into $fresh"
-  "$python" -m venv "$fresh"
+  "$python" -I -m venv "$fresh"
   if [ -n "$wheel" ]; then
     cp -- "$wheel" "$fresh/" || program_failed "$wheel cannot be read"
   else
@@ -24,7 +26,7 @@ install_program() {
 }
 
 program_pip() {
-  PIP_ROOT_USER_ACTION=ignore "$fresh/bin/python" -m pip -q --disable-pip-version-check --cache-dir "$app/pip-cache" "$@"
+  PIP_ROOT_USER_ACTION=ignore "$fresh/bin/python" -I -m pip -q --disable-pip-version-check --cache-dir "$app/pip-cache" "$@"
 }
 
 program_failed() {
@@ -34,7 +36,7 @@ program_failed() {
 
 # traefik_of WHEEL   the version of Traefik that it is made for.
 traefik_of() {
-  "$python" - "$1" <<'PYTHON'
+  "$python" -I - "$1" <<'PYTHON'
 import re, sys, zipfile
 with zipfile.ZipFile(sys.argv[1]) as wheel:
     metadata = next(name for name in wheel.namelist() if name.endswith(".dist-info/METADATA"))

@@ -28,9 +28,11 @@ ensure_user() {
   id -nG "$service_user" | grep -qwF "$(engine_group)" || usermod -aG "$(engine_group)" "$service_user"
 }
 
-# give_data   whatever root left in the data directory becomes the service's.
+# give_data   whatever root left in the data directory becomes the service's. -execdir: no folder of a path that was found
+# can be exchanged for a link before it is used.
 give_data() {
-  [ "$service_user" = root ] || find "$data" ! -user "$service_user" -exec chown -h "$service_user:$service_user" {} +
+  [ "$service_user" = root ] || PATH=/usr/sbin:/usr/bin:/sbin:/bin \
+    find "$data" ! -user "$service_user" -execdir chown -h "$service_user:$service_user" {} +
 }
 
 install_service() {

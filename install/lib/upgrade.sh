@@ -41,7 +41,8 @@ upgrade() {
   stop_service
   step "keeping the database and the service as they are: $app/before-upgrade"
   keep_before "$1"
-  : >"$data/trial"
+  rm -f "$data/trial" # the directory is the service's: whatever it put there is not written through
+  (set -C && : >"$data/trial")
   sync "$data/trial" "$data"
   upgrade_stage=tried
   put_in_force
@@ -123,7 +124,7 @@ put_back() {
     rm -rf -- "$2"
     return
   fi
-  cp -a "$1" "$2.before"
+  cp -aT --remove-destination "$1" "$2.before"
   find "$2.before" -exec sync {} +
   [ ! -d "$2" ] || rm -rf -- "$2"
   mv -T "$2.before" "$2"
@@ -140,7 +141,7 @@ connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 connection.close()' "$database" || note "the new version left its database damaged"
   rm -f "$database-wal" "$database-shm"
   put_back "$2" "$database"
-  [ ! -e "$database" ] || chown --reference="$data" "$database"
+  [ ! -e "$database" ] || chown -h --reference="$data" "$database"
   sync "$data"
 }
 

@@ -73,3 +73,13 @@ def test_what_the_doctor_says(seen: Reach, state: State | None, levels: str) -> 
     lines = list(reach.judge(seen, state, "/data"))
     assert " ".join(line.level for line in lines) == levels
     assert all(line.advice for line in lines if line.level is not Level.OK)
+
+
+SCOPED = "2001:db8::1%x\n}\nflush ruleset\n#"
+
+
+def test_nothing_but_an_address_becomes_a_rule() -> None:
+    """Python takes any text after the percent sign of an IPv6 address."""
+    with pytest.raises(ValueError, match="is not ADDRESS:PORT"):
+        packets.endpoint(f"[{SCOPED}]:80")
+    assert packets.resolvers({"dns": [SCOPED, "192.0.2.1"]}, {}, []) == ("192.0.2.1",)

@@ -10,13 +10,16 @@ import shutil
 import stat
 import tarfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from godploy.core.model import State
 from godploy.deploy import backup
 from godploy.drivers import archive, keyring
+from godploy.drivers.archive import Contents
 from godploy.drivers.lock import Lock
 from godploy.errors import Conflict, Invalid, NotFound
 from godploy.runtimes.fake.world import World
@@ -198,3 +201,36 @@ async def test_a_wrong_passphrase_and_a_newer_database_are_told(saved: Path, tmp
 )
 def test_names_that_no_backup_holds(name: str) -> None:
     assert not archive.holds(name)
+
+
+@pytest.mark.parametrize(
+    "heads", [{"../../elsewhere": "refs/heads/main"}, {"abc": "--upload-pack=x"}, {"abc": "refs/heads/../../config"}]
+)
+async def test_a_repository_that_no_godploy_has_is_refused(
+    saved: Path, tmp_path: Path, heads: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever knows the passphrase may write anything into the facts, and a restore is root's."""
+    read = archive.read
+
+    def changed_facts(*given: Any) -> Contents:
+        found = read(*given)
+        return replace(found, facts={**found.facts, "heads": heads})
+
+    monkeypatch.setattr(archive, "read", changed_facts)
+    with pytest.raises(Invalid, match="a repository that no Godploy has"):
+        await backup.restore(saved, tmp_path / "again", PASSPHRASE)
+    assert not (tmp_path / "elsewhere.git").exists() and not (tmp_path / "again" / "godploy.db").exists()
+
+
+@pytest.mark.parametrize("make", [lambda at, to: at.symlink_to(to), lambda at, to: os.mkfifo(at)], ids=["link", "fifo"])
+async def test_the_lock_is_never_taken_through_a_link(
+    saved: Path, tmp_path: Path, make: Callable[[Path, Path], None]
+) -> None:
+    """Root gives the lock to the directory's owner, who might have made the link."""
+    data, other = tmp_path / "again", tmp_path / "somebody-elses"
+    data.mkdir()
+    other.write_text("theirs")
+    make(data / "lock", other)
+    with pytest.raises(Conflict, match="no file of Godploy's"):
+        await backup.restore(saved, data, PASSPHRASE)
+    assert other.read_text() == "theirs"

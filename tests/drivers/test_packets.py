@@ -26,3 +26,8 @@ def test_an_engine_of_another_network_keeps_its_group(monkeypatch: pytest.Monkey
     monkeypatch.setattr(Path, "write_text", written)
     packets._release_engine()
     assert moved == ["11"]
+
+
+@pytest.mark.parametrize(("ids", "roots"), [("0\t0\t0\t0", True), ("1000\t0\t0\t0", False), ("0\t0\t0\t1000", False)])
+def test_only_roots_program_is_the_engine(ids: str, roots: bool) -> None:
+    assert packets._is_roots(f"Name:\tdockerd\nUid:\t{ids}\nGid:\t0\t0\t0\t0\n") is roots
