@@ -73,13 +73,22 @@ kinds() {
   echo container network ${purge:+volume} image
 }
 
+counted() { echo "$1 $2$([ "$1" = 1 ] || echo s)"; }
+
 confirm() {
-  local kind answer word=${purge:+$host}
+  local kind answer count place word=${purge:+$host}
   echo "This removes Godploy (instance $instance) from this machine:"
   if engine_answers; then
-    for kind in $(kinds); do note "$(ours "$kind" | wc -l) ${kind}s"; done
+    for kind in $(kinds); do
+      count=$(ours "$kind" | wc -l)
+      [ "$count" = 0 ] || note "$(counted "$count" "$kind")"
+    done
   fi
   note "$app and $link$([ -n "$keep_data" ] || echo ", and $data")"
+  for place in ${unit:+"$unit"} ${packets_unit:+"$packets_unit"} ${prefix:-"$boot_file"}; do
+    [ ! -f "$place" ] || note "$place"
+  done
+  [ -n "$keep_apps" ] || note "the packet rules of this instance"
   recorded user | while read -r name; do note "the system user $name"; done
   [ -n "$keep_data" ] || recorded demo | while read -r place; do note "$place"; done
   [ -z "$purge" ] || note "ALL DATA in its volumes, with no backup"
@@ -133,7 +142,7 @@ remove_objects() {
   for kind in $(kinds); do
     mapfile -t ids < <(ours "$kind")
     [ ${#ids[@]} != 0 ] || continue
-    step "removing ${#ids[@]} ${kind}s"
+    step "removing $(counted ${#ids[@]} "$kind")"
     case $kind in
       container) docker container rm -f -v "${ids[@]}" >/dev/null ;;
       image) for id in "${ids[@]}"; do remove_image "$id"; done ;;

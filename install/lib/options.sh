@@ -53,8 +53,12 @@ settle() {
   pool=${pool:-$(setting GODPLOY_POOL 10.213.0.0/16)}
   instance=${instance:-$(setting GODPLOY_INSTANCE main)}
   for number in "$http_port" "$https_port" "$api_port" "${listen##*:}"; do
-    [[ $number =~ ^[0-9]{1,5}$ ]] || fail "\"$number\" is not a port"
+    [[ $number =~ ^[1-9][0-9]{0,4}$ && $number -le 65535 ]] || fail "\"$number\" is not a port (1 to 65535)"
   done
+  [[ $listen =~ ^(127\.[0-9.]+|\[::1\]|localhost):[0-9]+$ ]] ||
+    fail "--listen: \"$listen\" is not a loopback HOST:PORT such as 127.0.0.1:8400" "Traefik stands before Godploy for everybody else."
+  [[ $pool =~ ^(10\.|172\.(1[6-9]|2[0-9]|3[01])\.|192\.168\.)[0-9.]+/(8|9|1[0-9]|2[0-4])$ ]] ||
+    fail "--pool: \"$pool\" is not a private network of at least a /24, such as 10.213.0.0/16"
   [ "$(printf '%s\n' "$http_port" "$https_port" "$api_port" "${listen##*:}" | sort -u | wc -l)" = 4 ] ||
     fail "two of the ports are the same: $http_port, $https_port, $api_port, ${listen##*:}"
   [[ $instance =~ ^[a-z]([a-z0-9-]{0,18}[a-z0-9])?$ ]] || fail "--instance takes up to 20 of a-z, 0-9 and hyphens"
