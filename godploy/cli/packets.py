@@ -49,8 +49,7 @@ def put(data: Path, as_json: bool) -> None:
         show.as_json({"instance": settings.instance, "state": "in force", "engine": because or "in force"})
         return
     show.line(f"the packet rules of {settings.instance} are in force")
-    if because:
-        show.note(f"what the engine itself fetches for a build is not kept from this machine's ports: {because}")
+    _tell_engine(because)
 
 
 @packet_rules.command("remove")
@@ -92,12 +91,14 @@ def show_rules(data: Path, as_json: bool) -> None:
         show.as_json(told)
         return
     show.line(f"the packet rules of {settings.instance}: {found}")
-    if engine.open_because:
-        show.note(
-            f"what the engine itself fetches for a build is not kept from this machine's ports: {engine.open_because}"
-        )
+    _tell_engine(engine.open_because)
     if listing:
         show.line(listing.rstrip())
+
+
+def _tell_engine(open_because: str) -> None:
+    if open_because:
+        show.note(f"what the engine itself fetches for a build is not kept from this machine's ports: {open_because}")
 
 
 def _settings(data: Path) -> Settings:
