@@ -282,15 +282,17 @@ def _counted(world: World) -> dict[str, int]:
 
 
 class Hold:
-    """Holds the first runtime call of a moment ("before build") until it is released; `reached` tells that it came."""
+    """Holds the first runtime call of a moment ("before build") until it is released; `reached` tells that it came.
+    With `task` only that one's: the loops call the runtime, too."""
 
-    def __init__(self, world: World, moment: str) -> None:
+    def __init__(self, world: World, moment: str, task: asyncio.Task[Any] | None = None) -> None:
         self.reached, self._released = asyncio.Event(), asyncio.Event()
-        self._moment, self._others = moment, world.on_call
+        self._moment, self._task, self._others = moment, task, world.on_call
         world.on_call = self._on_call
 
     def _on_call(self, moment: str) -> Any:
-        if moment == self._moment and not self.reached.is_set():
+        ours = self._task in (None, asyncio.current_task())
+        if moment == self._moment and ours and not self.reached.is_set():
             self.reached.set()
             return self._released.wait()
         return self._others(moment)

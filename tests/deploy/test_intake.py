@@ -224,11 +224,11 @@ async def test_a_delivery_that_breaks_the_decision_does_not_stop_the_others(
     heads = it.services.git.heads
 
     async def breaks(*_: Any) -> Any:
-        monkeypatch.setattr(it.services.git, "heads", heads)
         raise RuntimeError("a bug")
 
     monkeypatch.setattr(it.services.git, "heads", breaks)
     assert "an error in Godploy: a bug" in await it.decided(await deliver(it, repository, ref="refs/heads/main"))
+    monkeypatch.setattr(it.services.git, "heads", heads)
     await it.push(repository, it.commit(repository, app()))
     await it.settled()
     assert (await it.newest()).state is State.SUCCEEDED

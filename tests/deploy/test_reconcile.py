@@ -88,6 +88,7 @@ async def test_what_has_drained_meanwhile_is_no_stray(it: Godploy, caplog: pytes
     """It was seen before draining removed it and marked it as gone."""
     caplog.set_level("INFO", "godploy.deploy.reconcile")
     environment = (await shop.production(it)).id
+    await it.supervisor.stop()  # the loop would take the stray away first
     drained, stray = (Ref(name, environment, "nobody0", "web") for name in ("drained0", "stray00"))
     for ref in (drained, stray):
         it.world.containers[ref.workload, 1] = Container(ref, 1, "", "10.0.0.9", None, (), {}, False)
@@ -155,8 +156,8 @@ async def test_a_deployment_that_ended_meanwhile_is_not_started_over(it: Godploy
     """The look at the world may be older than the release that became current since: what that runs is not touched."""
     await shop.deploy(it, manifest(other=web(routes=["auto"])), "other")
     await shop.deploy(it, manifest(web=web("app:1")))
-    routing = Hold(it.world, "before endpoints")  # the look has happened; the first stack's turn is not over
-    looking = asyncio.ensure_future(reconcile.reconcile(it.services))
+    looking = asyncio.create_task(reconcile.reconcile(it.services))
+    routing = Hold(it.world, "before endpoints", looking)  # the look has happened; the first stack's turn is not over
     await routing.reached.wait()
     await shop.deploy(it, manifest(web=web("app:2")))
     routing.release()

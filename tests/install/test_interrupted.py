@@ -103,7 +103,8 @@ class Place:
             connection.commit()
 
     def run(self, works: str, signal: str = "", at: int = 0) -> subprocess.CompletedProcess[str]:
-        words = ["bash", "-c", PLAYED, "installer", self.prefix, works, signal, str(at)]
+        # Where the tests run in the background of a script, SIGINT would be ignored, and bash could not change that.
+        words = ["env", "--default-signal", "bash", "-c", PLAYED, "installer", self.prefix, works, signal, str(at)]
         # The disk keeps what it was given here: nobody pulls the plug.
         path = f"{self.prefix.parent / 'no-sync'}:{os.environ['PATH']}"
         return subprocess.run(words, capture_output=True, text=True, timeout=60, env={**os.environ, "PATH": path})
