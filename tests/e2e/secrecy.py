@@ -55,9 +55,14 @@ class Arguments:
     """Every argument list that any process of the machine had while this ran."""
 
     def __init__(self) -> None:
-        self.seen: set[bytes] = set()
+        self._seen: set[bytes] = set()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="arguments", daemon=True)
+
+    @property
+    def seen(self) -> set[bytes]:
+        """Those until now, in a copy: the watch goes on meanwhile."""
+        return self._seen.copy()
 
     def start(self) -> None:
         self._thread.start()
@@ -70,4 +75,4 @@ class Arguments:
         while not self._stop.wait(_EVERY):
             for path in Path("/proc").glob("[0-9]*/cmdline"):
                 with suppress(OSError):  # it has ended meanwhile
-                    self.seen.add(path.read_bytes())
+                    self._seen.add(path.read_bytes())
