@@ -32,6 +32,13 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
 
 
 def _end(item: pytest.Item) -> None:
+    try:
+        _tell(item)
+    finally:  # also where the telling fails: this thread's error would end nothing
+        os._exit(1)
+
+
+def _tell(item: pytest.Item) -> None:
     plugins = item.config.pluginmanager
     plugins.getplugin("capturemanager").suspend_global_capture(in_=True)
     plugins.getplugin("terminalreporter").summary_failures()
@@ -41,4 +48,3 @@ def _end(item: pytest.Item) -> None:
             task.print_stack(file=sys.stderr)
     faulthandler.dump_traceback(sys.stderr)
     sys.stdout.flush()
-    os._exit(1)
