@@ -14,7 +14,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from godploy.core.model import Delivery, Feed, Kind, Repository
-from godploy.deploy import source
+from godploy.deploy import remotes, source
 from godploy.deploy.services import Services
 from godploy.deploy.supervise import Lanes
 from godploy.drivers.git import Heads
@@ -138,12 +138,13 @@ async def occupied(services: Services) -> list[str]:
 
 async def _heads(services: Services, repository: Repository) -> Heads:
     """The remote's refs; asked a few times before it counts as unreachable."""
+    access = await remotes.access(services, repository)
     for attempt in range(1, _UNREACHABLE_TRIES):
         try:
-            return await services.git.heads(repository.id, repository.url)
+            return await services.git.heads(repository.id, access)
         except GitError:
             await asyncio.sleep(attempt)
-    return await services.git.heads(repository.id, repository.url)
+    return await services.git.heads(repository.id, access)
 
 
 def _unreachable(repository: Repository, branch: str, commit: Any, error: Exception) -> _Verdict:
@@ -176,7 +177,7 @@ def fed_environments(mapping: Mapping[str, Feed], branch: str, default: str) -> 
 async def _mapping(services: Services, repository: Repository, branch: str, head: str) -> Mapping[str, Feed] | None:
     """What the manifest on the default branch says; None where it cannot be read or is invalid: the old one stays."""
     try:
-        await services.git.fetch(repository.id, repository.url, head, branch)
+        await services.git.fetch(repository.id, await remotes.access(services, repository), head, branch)
         manifest = await source.manifest_at(services, repository, head)
     except (GitError, Invalid, NotARegularFile, FileTooLarge, TreeTooLarge):
         return None

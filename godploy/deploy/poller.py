@@ -9,7 +9,7 @@ import random
 
 from godploy.core.model import Repository
 from godploy.core.naming import new_id
-from godploy.deploy import intake
+from godploy.deploy import intake, remotes
 from godploy.deploy.services import Services
 from godploy.drivers.git import Heads
 from godploy.drivers.git_program import GitError
@@ -39,7 +39,7 @@ async def run(services: Services) -> None:
 
 async def catch_up(services: Services, repository: Repository) -> None:
     """Receives what the repository's branches have that was never considered. Raises GitError, or a GodployError."""
-    heads = await services.git.heads(repository.id, repository.url)
+    heads = await services.git.heads(repository.id, await remotes.access(services, repository))
     if repository.url is None and await _missed(services, repository, heads):
         # The ref moves before the pusher's delivery is written down: it is to be theirs, who watch what comes of it.
         await asyncio.sleep(_TOLD_WITHIN)

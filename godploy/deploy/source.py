@@ -14,6 +14,7 @@ from godploy.core import detect
 from godploy.core import manifest as manifests
 from godploy.core.manifest import Manifest
 from godploy.core.model import Deployment, Repository
+from godploy.deploy import remotes
 from godploy.deploy.job import Job
 from godploy.deploy.services import Services
 from godploy.store import Connection, deployments, repositories
@@ -43,7 +44,7 @@ async def read(job: Job) -> Source:
         text = revision.text if revision else EMPTY
         return Source(await parse(services, text, DASHBOARD, dashboard=True), "")
     repository, commit = job.repository, deployment.commit or ""
-    await services.git.fetch(repository.id, repository.url, commit, deployment.branch)
+    await services.git.fetch(repository.id, await remotes.access(services, repository), commit, deployment.branch)
     info = await services.git.commit(repository.id, commit)
     job.deployment = await services.store.write(lambda conn: _describe(conn, deployment.id, commit, info.subject))
     job.say(f"commit {commit[:7]} “{info.subject}” by {info.author}")

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from weakref import WeakValueDictionary
 
+from godploy.core.access import Access
 from godploy.core.remote import Remote, is_branch, is_commit, parse
 from godploy.drivers import git_objects
 from godploy.drivers.git_objects import MAX_BYTES, MAX_ENTRIES, Entry
@@ -59,8 +60,8 @@ class CommitInfo:
 class Git:
     """`private` are the bases of the server's setting, `max_pack` bounds what one fetch or push brings, in bytes.
 
-    Where a method takes `url`, None means our own remote. Expected failures are GitErrors. A repository is named by
-    its id, a commit by its full name; anything else is a ValueError.
+    Where a method takes an `access`, None means our own remote. Expected failures are GitErrors. A repository is named
+    by its id, a commit by its full name; anything else is a ValueError.
     """
 
     def __init__(self, root: Path, private: Sequence[str] = (), max_pack: int = 2 * 1024**3) -> None:
@@ -100,10 +101,11 @@ class Git:
             "GIT_HTTP_EXPORT_ALL": "1",
         }
 
-    async def heads(self, repository: str, url: str | None, timeout: float = 30.0) -> Heads:
+    async def heads(self, repository: str, access: Access | None, timeout: float = 30.0) -> Heads:
         """Asks the remote, or our own repository."""
-        if url is None:
+        if access is None:
             return await self._own_heads(self.directory(repository))
+        url = access.url
         remote = parse(url, self._private)
         wanted = ("HEAD", "refs/heads/*", "refs/tags/*")
         listing = command(self._root, "ls-remote", "--symref", "--", url, *wanted, env=await reach(remote))
@@ -140,7 +142,7 @@ class Git:
         return Heads(default, branches, tags)
 
     async def fetch(
-        self, repository: str, url: str | None, commit: str, branch: str | None, timeout: float = 120.0
+        self, repository: str, access: Access | None, commit: str, branch: str | None, timeout: float = 120.0
     ) -> None:
         """Brings a commit and its history here, and keeps it. By its name or, where the server refuses that, by its
         branch. Raises GitError: repository_unreachable, unknown_commit, branch_deleted, repository_too_large."""
@@ -148,8 +150,8 @@ class Git:
         if branch is not None and not is_branch(branch):
             raise ValueError(f"not the name of a branch: {branch!r}")
         async with self._lock(repository):
-            if url is not None:
-                remote = parse(url, self._private)
+            if access is not None:
+                remote = parse(access.url, self._private)
                 await self.create(repository)
                 # The object alone proves nothing: what an interrupted fetch left may lack its files.
                 if not await self._is_kept(repository, commit):

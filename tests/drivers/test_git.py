@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from godploy.core.access import Access
 from godploy.core.remote import parse
 from godploy.drivers import git_program
 from godploy.drivers.git import Git
@@ -112,7 +113,7 @@ class TestForeign:
         source.git("switch", "--quiet", "-c", "develop")
         second = source.commit()
         source.git("switch", "--quiet", "main")
-        heads = await Git(tmp_path, [git_daemon]).heads("web", f"{git_daemon}/source")
+        heads = await Git(tmp_path, [git_daemon]).heads("web", Access(f"{git_daemon}/source"))
         assert (heads.default, heads.branches) == ("main", {"main": first, "develop": second})
         assert heads.tags == {"v1": first}
 
@@ -123,7 +124,7 @@ class TestForeign:
         second = source.commit("second", file="2")
         third = source.commit("third", file="3")
         cache = Git(tmp_path / "cache", [git_daemon])
-        await cache.fetch("web", f"{git_daemon}/source", second, None)
+        await cache.fetch("web", Access(f"{git_daemon}/source"), second, None)
         assert await cache.read("web", second, "file") == b"2"
         assert (await cache.commit("web", first)).subject == "first"
         assert (await failure(cache.commit("web", third))).code == "unknown_commit"
@@ -133,9 +134,9 @@ class TestForeign:
         commit = source.commit(file="1")
         url = f"{git_daemon}/source"
         cache = Git(tmp_path / "cache", [git_daemon])
-        await asyncio.gather(*(cache.fetch("web", url, commit, "main") for _ in range(4)))
+        await asyncio.gather(*(cache.fetch("web", Access(url), commit, "main") for _ in range(4)))
         source.folder.rename(source.folder.with_name("gone"))
-        await cache.fetch("web", url, commit, "main")
+        await cache.fetch("web", Access(url), commit, "main")
 
     @pytest.mark.parametrize("kind", ["old", "dumb"])
     async def test_servers_that_give_no_commit_by_its_name_are_asked_for_the_branch(
@@ -147,20 +148,20 @@ class TestForeign:
         base = old_server if kind == "old" else dumb_server
         url = f"{base}/source/.git"
         cache = Git(tmp_path / "cache", [base])
-        await cache.fetch("web", url, first, "main")
+        await cache.fetch("web", Access(url), first, "main")
         assert await cache.read("web", first, "file") == b"1"
-        assert (await failure(cache.fetch("web", url, NOWHERE, "main"))).code == "unknown_commit"
-        assert (await failure(cache.fetch("web", url, NOWHERE, None))).code == "unknown_commit"
-        gone = await failure(cache.fetch("other", url, NOWHERE, "gone"))
+        assert (await failure(cache.fetch("web", Access(url), NOWHERE, "main"))).code == "unknown_commit"
+        assert (await failure(cache.fetch("web", Access(url), NOWHERE, None))).code == "unknown_commit"
+        gone = await failure(cache.fetch("other", Access(url), NOWHERE, "gone"))
         assert (gone.code, gone.facts) == ("branch_deleted", {"branch": "gone"})
-        assert (await cache.heads("web", url)).branches == {"main": second}
+        assert (await cache.heads("web", Access(url))).branches == {"main": second}
 
     async def test_unknown_commit_and_deleted_branch(self, source: Source, git_daemon: str, tmp_path: Path) -> None:
         source.commit()
         cache = Git(tmp_path / "cache", [git_daemon])
         url = f"{git_daemon}/source"
-        assert (await failure(cache.fetch("web", url, NOWHERE, "main"))).code == "unknown_commit"
-        assert (await failure(cache.fetch("web", url, NOWHERE, "gone"))).code == "branch_deleted"
+        assert (await failure(cache.fetch("web", Access(url), NOWHERE, "main"))).code == "unknown_commit"
+        assert (await failure(cache.fetch("web", Access(url), NOWHERE, "gone"))).code == "branch_deleted"
 
     async def test_what_is_no_commit_is_not_taken_for_one(
         self, source: Source, git_daemon: str, tmp_path: Path
@@ -169,13 +170,13 @@ class TestForeign:
         source.git("tag", "-a", "v1", "-m", "one")
         tag = source.git("rev-parse", "refs/tags/v1")
         cache = Git(tmp_path / "cache", [git_daemon])
-        assert (await failure(cache.fetch("web", f"{git_daemon}/source", tag, None))).code == "unknown_commit"
+        assert (await failure(cache.fetch("web", Access(f"{git_daemon}/source"), tag, None))).code == "unknown_commit"
 
     async def test_unreachable(self, own: Git, tmp_path: Path, free_port: int, git_daemon: str) -> None:
         base = f"http://127.0.0.1:{free_port}"
         cache = Git(tmp_path / "cache", [base, git_daemon])
         for url in (f"{base}/web.git", f"{git_daemon}/nothing"):
-            for doing in (cache.heads("web", url), cache.fetch("web", url, NOWHERE, "main")):
+            for doing in (cache.heads("web", Access(url)), cache.fetch("web", Access(url), NOWHERE, "main")):
                 failed = await failure(doing)
                 assert failed.code == "repository_unreachable"
                 assert failed.facts["url"] == url
@@ -186,7 +187,7 @@ class TestForeign:
             base = f"git://127.0.0.1:{listener.getsockname()[1]}"
             cache = Git(tmp_path / "cache", [base])
             began = time.monotonic()
-            failed = await failure(cache.fetch("web", f"{base}/x.git", NOWHERE, None, timeout=0.3))
+            failed = await failure(cache.fetch("web", Access(f"{base}/x.git"), NOWHERE, None, timeout=0.3))
         assert failed.code == "repository_unreachable"
         assert "0.3 s" in str(failed.facts["detail"])
         assert time.monotonic() - began < 5
@@ -195,7 +196,7 @@ class TestForeign:
         (source.folder / "noise").write_bytes(os.urandom(3_000_000))
         commit = source.commit()
         cache = Git(tmp_path / "cache", [git_daemon], max_pack=1024 * 1024)
-        failed = await failure(cache.fetch("web", f"{git_daemon}/source", commit, "main"))
+        failed = await failure(cache.fetch("web", Access(f"{git_daemon}/source"), commit, "main"))
         assert (failed.code, failed.facts["limit"]) == ("repository_too_large", "1 MiB")
 
     async def test_a_redirect_is_not_followed(self, tmp_path: Path) -> None:
@@ -210,7 +211,7 @@ class TestForeign:
         server = await asyncio.start_server(redirect, "127.0.0.1", 0)
         async with server:
             base = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-            failed = await failure(Git(tmp_path, [base]).heads("web", f"{base}/web.git"))
+            failed = await failure(Git(tmp_path, [base]).heads("web", Access(f"{base}/web.git")))
         assert "redirects" in str(failed.facts["detail"])
         assert len(asked) == 1
 
@@ -223,7 +224,7 @@ class TestForeign:
         server = await asyncio.start_server(refuse, "127.0.0.1", 0)
         async with server:
             base = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-            failed = await failure(Git(tmp_path, [base]).heads("web", f"{base}/web.git"))
+            failed = await failure(Git(tmp_path, [base]).heads("web", Access(f"{base}/web.git")))
         assert "anybody may read" in str(failed.facts["detail"])
 
     @pytest.mark.parametrize(
@@ -231,15 +232,15 @@ class TestForeign:
     )
     async def test_other_addresses_never_reach_git(self, own: Git, url: str) -> None:
         with pytest.raises(Invalid):
-            await own.heads("web", url)
+            await own.heads("web", Access(url))
         with pytest.raises(Invalid):
-            await own.fetch("web", url, NOWHERE, "main")
+            await own.fetch("web", Access(url), NOWHERE, "main")
 
     async def test_a_name_that_leads_inside_is_refused_at_each_use(self, own: Git) -> None:
-        failed = await failure(own.heads("web", "https://localhost/web.git"))
+        failed = await failure(own.heads("web", Access("https://localhost/web.git")))
         assert failed.code == "repository_unreachable"
         assert "private address" in str(failed.facts["detail"])
-        assert (await failure(own.fetch("web", "https://localhost/web.git", NOWHERE, None))).code == failed.code
+        assert (await failure(own.fetch("web", Access("https://localhost/web.git"), NOWHERE, None))).code == failed.code
 
     async def test_git_is_held_to_the_addresses_that_were_checked(self, monkeypatch: pytest.MonkeyPatch) -> None:
         found = [(socket.AF_INET, 1, 6, "", (address, 443)) for address in ("93.184.216.34", "2606:4700::1111")]
@@ -476,10 +477,10 @@ async def test_a_deployment_s_share_is_quick(source: Source, git_daemon: str, tm
     source.commit(**{f"file{n}": str(n) for n in range(50)})
     cache = Git(tmp_path / "cache", [git_daemon])
     url = f"{git_daemon}/source"
-    await cache.fetch("web", url, source.head(), "main")
+    await cache.fetch("web", Access(url), source.head(), "main")
     commit = source.commit(file1="changed", godploy_dot_yaml="version: 1")
     began = time.monotonic()
-    await cache.fetch("web", url, commit, "main")
+    await cache.fetch("web", Access(url), commit, "main")
     await cache.commit("web", commit)
     await cache.tree("web", commit)
     await cache.read_all("web", commit, ["godploy.yaml", "Dockerfile"])

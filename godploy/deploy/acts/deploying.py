@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from godploy.core.model import Delivery, Deployment, Environment, Kind, Release, Repository, Stack, State
 from godploy.core.naming import new_id
-from godploy.deploy import intake
+from godploy.deploy import intake, remotes
 from godploy.deploy.services import Services
 from godploy.errors import Conflict, NotFound
 from godploy.store import Connection, deployments, projects, releases, repositories, stacks
@@ -60,7 +60,7 @@ async def _head(services: Services, stack: Stack, commit: str | None) -> tuple[s
         raise Conflict(
             f"{environment.name} is fed by tags", next_step="name the commit: godploy deploy --commit COMMIT"
         )
-    heads = await services.git.heads(repository.id, repository.url)
+    heads = await services.git.heads(repository.id, await remotes.access(services, repository))
     branch = branch or heads.default
     head = heads.branches.get(branch or "")
     if head is None:
