@@ -1,8 +1,8 @@
 """Addresses of git repositories: an allow-list, since a git address can name a program, a file or an inner host.
 
-What passes here is `https` to anywhere public, and `http`, `git` or `https` below a base that the server's own setting
-lists (`http://10.0.0.5:3000`, `git://10.0.0.6`). Whether a name leads to a public address is asked at each use, by the
-driver, with `is_public`.
+What passes here is `https` to anywhere public, `ssh` too where there is a key for it, and `http`, `git` or either of
+these below a base that the server's own setting lists (`http://10.0.0.5:3000`, `git://10.0.0.6`). Whether a name leads
+to a public address is asked at each use, by the driver, with `is_public`.
 """
 
 from __future__ import annotations
@@ -10,16 +10,19 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import unquote
 
 from godploy.core import naming
 from godploy.errors import Invalid
 
-_PORTS = {"https": 443, "http": 80, "git": 9418}
+_PORTS = {"https": 443, "http": 80, "git": 9418, "ssh": 22}
+_SAFE = ("https", "ssh")  # who listens on the way learns nothing, and cannot take the server's place
 _LONGEST = 2048
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
-_SCP_LIKE = re.compile(r"(?:[^/@:]+@)?([^/@:]+):(?!:|//)(.+)")
+_SCP_LIKE = re.compile(r"(?:([^/@:]+)@)?(\[[^\]/@]+\]|[^/@:]+):(?!:|//)(.+)")
+_USER = re.compile(r"[A-Za-z0-9._][A-Za-z0-9._-]{0,63}")
+_DEFAULT_USER = "git"
 _AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)(?::([0-9]{1,5}))?")
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
@@ -41,21 +44,35 @@ _WRAPPING = tuple(ipaddress.IPv6Network(net) for net in ("::/96", "64:ff9b::/96"
 @dataclass(frozen=True, slots=True)
 class Remote:
     """A repository's address that may be given to git. `private`: a base of the server's setting covers it, so it may
-    be an inner one."""
+    be an inner one. `user` is the name at an ssh server, empty for the other schemes."""
 
-    url: str
+    url: str  # as it was written; for ssh always `ssh://user@host[:port]/path`
     scheme: str
     host: str  # lower case; an IPv6 address without its brackets
     port: int
     path: str
     private: bool
+    user: str = ""
+
+    @property
+    def origin(self) -> str:
+        """Scheme, host and, where it is not the usual one, port; no path."""
+        return f"{self.scheme}://{_authority(self)}"
 
 
-def parse(url: str, private: Sequence[str] = ()) -> Remote:
-    """The address in its parts; `private` holds the bases of the server's setting. Raises Invalid with the reason."""
+def parse(url: str, private: Sequence[str] = (), ssh: bool = False) -> Remote:
+    """The address in its parts; `private` holds the bases of the server's setting, `ssh`: there is a key for it. The
+    short form of an ssh address, `user@host:path`, means `ssh://user@host/path`. Raises Invalid with the reason."""
     remote = _split(url)
     listed = any(_covers(base, remote) for base in map(parse_base, private))
-    if remote.scheme != "https" and not listed:
+    if remote.scheme == "ssh" and not ssh:
+        raise _refused(
+            url,
+            "ssh needs a key",
+            f"Use https://{_host_in_url(remote.host)}{remote.path}, or add it with its deploy key: "
+            f"godploy repositories add NAME --url {remote.url}",
+        )
+    if remote.scheme not in _SAFE and not listed:
         raise _refused(
             url,
             f"{remote.scheme}:// is served only below the private bases that the server's setting lists",
@@ -65,13 +82,15 @@ def parse(url: str, private: Sequence[str] = ()) -> Remote:
         raise _refused(url, "it is a private address", "Ask a server administrator to list its base.")
     if remote.path.strip("/") == "":
         raise _refused(url, "it names no repository, only a server")
-    return Remote(url, remote.scheme, remote.host, remote.port, remote.path, listed)
+    return replace(remote, private=listed)
 
 
 def parse_base(base: str) -> Remote:
     """One entry of the server's setting: scheme and host, with or without port and path. Raises Invalid."""
     remote = _split(base)
-    return Remote(base, remote.scheme, remote.host, remote.port, remote.path.rstrip("/"), True)
+    if "@" in base:
+        raise _refused(base, "a base holds no user name", "Leave that out: a base covers every user of its server.")
+    return replace(remote, url=base, path=remote.path.rstrip("/"), private=True)
 
 
 def is_public(address: str) -> bool:
@@ -113,26 +132,52 @@ def _split(url: str) -> Remote:
         raise _refused(url, "it is empty, too long, or holds blanks, control or non-ASCII characters")
     written = _SCHEME.fullmatch(url)
     if written is None:
-        raise _no_scheme(url)
+        return _short(url)
     scheme, rest = written[1].lower(), written[2]
-    if scheme in ("ssh", "git+ssh", "ssh+git"):
-        raise _refused(url, "ssh is not served", "Use the repository's https:// address.")
+    if scheme in ("git+ssh", "ssh+git"):
+        raise _refused(url, f"{scheme}:// is not served", "Write ssh:// instead.")
     if scheme not in _PORTS:
         raise _refused(url, f"{scheme}:// is not served", "Use the repository's https:// address.")
     authority, slash, path = rest.partition("/")
-    if "@" in authority:
+    user, at, place = authority.rpartition("@")
+    if at and (scheme != "ssh" or ":" in user):
         raise _refused(url, "it holds a user name or password", "Leave that out of the address.")
-    parts = _AUTHORITY.fullmatch(authority)
+    parts = _AUTHORITY.fullmatch(place)
     if parts is None:
         raise _refused(url, "its host or port is not valid")
-    return Remote(url, scheme, _host(url, parts[1]), _port(url, parts[2], scheme), _path(url, slash + path), False)
+    found = Remote(url, scheme, _host(url, parts[1]), _port(url, parts[2], scheme), _path(url, slash + path), False)
+    return found if scheme != "ssh" else _with_user(found, user if at else _DEFAULT_USER)
 
 
-def _no_scheme(url: str) -> Invalid:
-    scp_like = None if url.startswith("-") else _SCP_LIKE.fullmatch(url)
-    if scp_like is not None:
-        return _refused(url, "ssh is not served", f"Use https://{scp_like[1]}/{scp_like[2].lstrip('/')}.")
-    return _refused(url, "it is no address of a server", "Use the repository's https:// address.")
+def _short(url: str) -> Remote:
+    """An address without a scheme: ssh's short form, or nothing that leads to a server."""
+    parts = None if url.startswith("-") else _SCP_LIKE.fullmatch(url)
+    if parts is None:
+        raise _refused(url, "it is no address of a server", "Use the repository's https:// address.")
+    authority = _AUTHORITY.fullmatch(parts[2])
+    if authority is None:
+        raise _refused(url, "its host is not valid")
+    if "@" in parts[3]:  # user:password@host, which would be taken for a host and a path
+        raise _refused(url, "it may hold a password", "Write it as ssh://user@host/path.")
+    path = _path(url, "/" + parts[3].removeprefix("/"))
+    found = Remote(url, "ssh", _host(url, authority[1]), _PORTS["ssh"], path, False)
+    return _with_user(found, _DEFAULT_USER if parts[1] is None else parts[1])
+
+
+def _with_user(remote: Remote, user: str) -> Remote:
+    """An ssh address in its one form: what is told, compared and given to git."""
+    if not _USER.fullmatch(user):
+        raise _refused(remote.url, "its user name is not valid")
+    return replace(remote, url=f"ssh://{user}@{_authority(remote)}{remote.path}", user=user)
+
+
+def _authority(remote: Remote) -> str:
+    port = "" if remote.port == _PORTS[remote.scheme] else f":{remote.port}"
+    return _host_in_url(remote.host) + port
+
+
+def _host_in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 def _host(url: str, text: str) -> str:
@@ -174,7 +219,7 @@ def _covers(base: Remote, remote: Remote) -> bool:
 
 def _refused(url: str, reason: str, next_step: str = "") -> Invalid:
     shown = "".join(character if character.isprintable() else "?" for character in url[:200])
-    authority = re.sub(r"//[^/]*@", "//•••@", shown)
+    authority = re.sub(r"(//|^)[^/]*@", r"\1•••@", shown)
     return Invalid(
         f"{authority} cannot be used as a repository: {reason}.", next_step=next_step, code="repository_refused"
     )

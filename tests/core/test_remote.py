@@ -57,6 +57,7 @@ def test_taken(url: str, host: str, port: int, private: bool) -> None:
         "https://-oProxyCommand=id/x",
         "ssh://git@github.com/shop/web.git",
         "ssh://-oProxyCommand=id/x",
+        "git+ssh://git@github.com/shop/web.git",
         "git@github.com:shop/web.git",
         "github.com:shop/web.git",
         "http://github.com/shop/web.git",
@@ -121,19 +122,122 @@ def test_a_base_with_a_path_covers_whole_names_below_it_only() -> None:
     assert not parse("https://git.lan/web.git", BASES).private
 
 
-def test_the_refusal_of_ssh_names_what_works() -> None:
+SSH_BASES = ("ssh://10.0.0.5:2222", "ssh://git.lan/team", "http://10.0.0.6")
+
+
+@pytest.mark.parametrize(
+    ("url", "normal", "host", "port", "user", "private"),
+    [
+        ("ssh://git@github.com/shop/web.git", "ssh://git@github.com/shop/web.git", "github.com", 22, "git", False),
+        ("ssh://github.com/shop/web.git", "ssh://git@github.com/shop/web.git", "github.com", 22, "git", False),
+        ("SSH://git@GitHub.com:22/a/b", "ssh://git@github.com/a/b", "github.com", 22, "git", False),
+        ("ssh://me.you-2_x@h.example:2222/~/b", "ssh://me.you-2_x@h.example:2222/~/b", "h.example", 2222,
+         "me.you-2_x", False),
+        ("ssh://[2606:2800:220:1::1]/x", "ssh://git@[2606:2800:220:1::1]/x", "2606:2800:220:1::1", 22, "git", False),
+        ("git@github.com:shop/web.git", "ssh://git@github.com/shop/web.git", "github.com", 22, "git", False),
+        ("github.com:shop/web.git", "ssh://git@github.com/shop/web.git", "github.com", 22, "git", False),
+        ("me@github.com:/srv/web.git", "ssh://me@github.com/srv/web.git", "github.com", 22, "me", False),
+        ("git@[2606:2800:220:1::1]:x", "ssh://git@[2606:2800:220:1::1]/x", "2606:2800:220:1::1", 22, "git", False),
+        ("ssh://git@10.0.0.5:2222/web.git", "ssh://git@10.0.0.5:2222/web.git", "10.0.0.5", 2222, "git", True),
+        ("ssh://me@git.lan/team/web", "ssh://me@git.lan/team/web", "git.lan", 22, "me", True),
+        ("git@git.lan:team/web", "ssh://git@git.lan/team/web", "git.lan", 22, "git", True),
+        ("git@git.lan:other/web", "ssh://git@git.lan/other/web", "git.lan", 22, "git", False),
+    ],
+)  # fmt: skip
+def test_ssh_taken(url: str, normal: str, host: str, port: int, user: str, private: bool) -> None:
+    remote = parse(url, SSH_BASES, ssh=True)
+    found = (remote.url, remote.scheme, remote.host, remote.port, remote.user, remote.private)
+    assert found == (normal, "ssh", host, port, user, private)
+    assert parse(remote.url, SSH_BASES, ssh=True) == remote
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ssh://git:password@github.com/x",
+        "ssh://:password@github.com/x",
+        "ssh://@github.com/x",
+        "ssh://a@b@github.com/x",
+        "ssh://-oProxyCommand=id@github.com/x",
+        "ssh://-l@github.com/x",
+        "ssh://a%0ab@github.com/x",
+        "ssh://$(id)@github.com/x",
+        "ssh://-oProxyCommand=id/x",
+        "ssh://git@-oProxyCommand/x",
+        "ssh://git@github.com",
+        "ssh://git@github.com/",
+        "ssh://git@github.com/../x",
+        "ssh://git@github.com/%2e%2e/x",
+        "ssh://git@github.com:0/x",
+        "ssh://git@127.0.0.1/x",
+        "ssh://git@[::1]/x",
+        "ssh://git@0x7f000001/x",
+        "ssh://git@10.0.0.5/web.git",  # another port than the listed one
+        "ssh://git@10.0.0.6/web.git",  # listed for another scheme
+        "git+ssh://git@github.com/x",
+        "-oProxyCommand=id:x",
+        "git@-oProxyCommand=id:x",
+        "-l@github.com:x",
+        "git@github.com:",
+        "git@github.com:../x",
+        "git@github.com:a b",
+        "git@127.0.0.1:x",
+        "git@127.1:x",
+        "git@[::1]:x",
+        "git@github.com::x",
+        "ext::sh -c id",
+        "ext::id",
+        "fd::17/foo",
+        "file:///etc",
+        "/etc/passwd",
+    ],
+)
+def test_ssh_refused(url: str) -> None:
     with pytest.raises(Invalid) as refused:
-        parse("git@github.com:shop/web.git")
+        parse(url, SSH_BASES, ssh=True)
+    assert refused.value.code == "repository_refused"
+    assert refused.value.message.isprintable()
+
+
+def test_a_key_opens_no_other_scheme() -> None:
+    with pytest.raises(Invalid):
+        parse("http://github.com/x", SSH_BASES, ssh=True)
+
+
+@pytest.mark.parametrize("url", ["git@github.com:shop/web.git", "ssh://github.com/shop/web.git"])
+def test_the_refusal_of_ssh_names_what_works(url: str) -> None:
+    with pytest.raises(Invalid) as refused:
+        parse(url)
     assert "https://github.com/shop/web.git" in refused.value.next_step
+    assert "repositories add NAME --url ssh://git@github.com/shop/web.git" in refused.value.next_step
 
 
-def test_a_password_is_not_repeated() -> None:
+@pytest.mark.parametrize(
+    ("url", "origin"),
+    [
+        ("https://GitHub.com/x", "https://github.com"),
+        ("https://github.com:443/x", "https://github.com"),
+        ("http://10.0.0.5:3000/x", "http://10.0.0.5:3000"),
+        ("http://[fd00::5]:3000/x", "http://[fd00::5]:3000"),
+    ],
+)
+def test_the_origin(url: str, origin: str) -> None:
+    assert parse(url, BASES).origin == origin
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://me:hunter22@github.com/x", "ssh://me:hunter22@github.com/x", "me:hunter22@github.com:x", "x:hunter22@y"],
+)
+def test_a_password_is_not_repeated(url: str) -> None:
     with pytest.raises(Invalid) as refused:
-        parse("https://me:hunter22@github.com/x")
-    assert "hunter22" not in str(refused.value)
+        parse(url, ssh=True)
+    assert "hunter22" not in refused.value.message + refused.value.next_step
 
 
-@pytest.mark.parametrize("base", ["", "10.0.0.5", "file:///srv", "http://user@10.0.0.5", "ssh://10.0.0.5"])
+@pytest.mark.parametrize(
+    "base", ["", "10.0.0.5", "file:///srv", "http://user@10.0.0.5", "ssh://git@10.0.0.5", "git@10.0.0.5:x"]
+)
 def test_a_base_is_checked_as_well(base: str) -> None:
     with pytest.raises(Invalid):
         parse_base(base)
