@@ -104,13 +104,93 @@ class Repository:
     id: str
     project: str
     name: str
-    provider: str  # "godploy" (our own remote) or "generic"
+    provider: str  # "godploy" (our own remote), "generic", or where it is hosted: "github", …
     url: str | None  # None for our own remote
     manifest_path: str
     default_branch: str | None  # None until the first push or fetch
     hook_id: str
     mapping: Mapping[str, Feed]  # environment name → what feeds it, as last seen on the default branch
     status_url: str | None = None  # where the state of its deployments is told
+    connection: str | None = None  # by which the provider is asked; None: there is none, or none any more
+    remote_id: str | None = None  # the provider's own id of it, which survives a rename
+    full_name: str | None = None  # "owner/name" at the provider, as last seen
+    web_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderConnection:
+    """An organization's credential at a provider: an access token, an OAuth grant, or a GitHub App."""
+
+    id: str
+    organization: str
+    name: str
+    provider: str
+    base: str  # the provider's web address, without a trailing slash
+    kind: str  # "token", "oauth" or "app"
+    account_id: str
+    account_name: str
+    state: str  # "usable", "refused" (a person must renew it) or "uninstalled" (a GitHub App, not installed yet)
+    trouble: str | None  # why it is not usable
+    expires_at: float | None  # where the provider tells, or a person said so
+    checked_at: float
+    made_by: str
+    created_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """Somebody was sent to a provider to agree to a connection."""
+
+    id: str
+    organization: str
+    token: str  # of the terminal that began it, and that alone may go on
+    provider: str
+    base: str
+    kind: str  # "oauth" or "app"
+    name: str | None
+    renews: str | None  # the connection that it renews
+    owner: str | None  # the organization there that is to own the GitHub App
+    stage: str  # "waiting", "answering", "answered", "failed" or "confirmed"
+    account_id: str | None
+    account_name: str | None
+    trouble: str | None
+    created_at: float
+    expires_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class HostedHook:
+    """The hook that Godploy made at a repository's provider."""
+
+    repository: str
+    hook: str  # the provider's id of it
+    url: str
+    scheme: str  # how its deliveries prove themselves, where the provider has several ways
+    state: str  # "unproven", "working", "silent" (nothing came), "missing" or "refused"
+    trouble: str | None
+    made_at: float
+    heard_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class PullRequest:
+    """A pull request of a repository, as last told. `outcome` is what its plan says, None until it is planned."""
+
+    id: str
+    repository: str
+    number: int
+    title: str
+    branch: str
+    base: str
+    url: str
+    author: str
+    fork: bool
+    source_url: str
+    state: str  # "open" or "closed"
+    commit: str | None  # the head that was planned
+    outcome: Mapping[str, Any] | None
+    planned_at: float | None
+    updated_at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +216,7 @@ class Delivery:
     body: Mapping[str, Any]
     received_at: float
     decided_at: float | None
+    headers: Mapping[str, str] | None = None  # of a hook's, secrets left out
 
 
 @dataclass(frozen=True, slots=True)

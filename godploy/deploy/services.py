@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from godploy.core.template import Template
+from godploy.deploy.hosting.memory import Memory
 from godploy.deploy.ledger import Ledger
 from godploy.deploy.trial import Trial
 from godploy.drivers.git import Git
@@ -105,6 +106,7 @@ class Services:
     templates: Mapping[str, Template]
     builds: asyncio.Semaphore
     certificates: Ledger = field(default_factory=Ledger)
+    hosting: Memory = field(default_factory=Memory)
     changes: Changes = field(default_factory=Changes)
     locks: Locks = field(default_factory=Locks)
     trial: Trial = field(default_factory=Trial)

@@ -13,8 +13,12 @@ from typing import Any
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import ThreadedResolver
+from yarl import URL
 
 from godploy.core.remote import Remote, is_public
+from godploy.providers.protocol import Request, Response
+
+_ANSWER_LIMIT = 8 * 1024 * 1024
 
 
 class Unreachable(Exception):
@@ -42,14 +46,31 @@ class _PublicOnly(AbstractResolver):
 
 async def post(target: Remote, body: bytes, headers: Mapping[str, str], timeout: float) -> int:
     """The status that a POST got. Raises Unreachable."""
+    return (await ask(Request("POST", target.url, body, headers), target, timeout)).status
+
+
+async def ask(request: Request, target: Remote, timeout: float) -> Response:
+    """The answer to a request, as it is; its address must lead to `target`, which says whether that may be an inner
+    one. `timeout` in seconds for all of it. Raises Unreachable, also for an answer that is too large."""
     resolver: Any = None if target.private else _PublicOnly()
     connector = aiohttp.TCPConnector(resolver=resolver, force_close=True)
     limits = aiohttp.ClientTimeout(total=timeout)
+    url = URL(request.url, encoded=True)  # "%2F" is to stay what it is
+    if url.host != target.host or url.port != target.port or url.scheme != target.scheme:
+        raise ValueError(f"not at {target.url}: {request.url}")
     try:
         async with (
             aiohttp.ClientSession(connector=connector, timeout=limits, cookie_jar=aiohttp.DummyCookieJar()) as session,
-            session.post(target.url, data=body, headers=dict(headers), allow_redirects=False) as response,
+            session.request(
+                request.method, url, data=request.body or None, headers=dict(request.headers), allow_redirects=False
+            ) as response,
         ):
-            return response.status
-    except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            body = bytearray()
+            async for chunk in response.content.iter_any():
+                body += chunk
+                if len(body) > _ANSWER_LIMIT:
+                    raise Unreachable(f"the answer has more than {_ANSWER_LIMIT >> 20} MiB")
+            headers = {name.lower(): value for name, value in response.headers.items()}
+            return Response(response.status, headers, bytes(body))
+    except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
         raise Unreachable(str(error) or f"no answer within {timeout:g} s") from error

@@ -1,1 +1,14 @@
 """Git providers: where people keep their code. One module a provider, each pure: see `protocol`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from godploy.providers.generic import GENERIC
+from godploy.providers.protocol import Host, Sender
+
+HOSTS: Mapping[str, Host] = {}
+"""What can be asked, by name; adding one is a module and a line here and below."""
+
+SENDERS: Mapping[str, Sender] = {"generic": GENERIC}
+"""Whose deliveries are understood, by name."""

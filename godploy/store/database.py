@@ -185,12 +185,29 @@ def migrations() -> list[tuple[int, str]]:
 
 
 def migrate(connection: sqlite3.Connection) -> None:
-    """Brings the schema forward, each migration in a transaction of its own."""
+    """Brings the schema forward, each migration in a transaction of its own.
+
+    A migration may make a table anew under its name, which is done with foreign keys off and checked at the end:
+    https://www.sqlite.org/lang_altertable.html#otheralter
+    """
     at = connection.execute("PRAGMA user_version").fetchone()[0]
     _must_be_known(at)
-    for number, script in migrations():
-        if number > at:
-            connection.executescript(f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {number};\nCOMMIT;")
+    connection.execute("PRAGMA foreign_keys = OFF")
+    try:
+        for number, script in migrations():
+            if number > at:
+                _step(connection, number, script)
+    finally:
+        connection.execute("PRAGMA foreign_keys = ON")
+
+
+def _step(connection: sqlite3.Connection, number: int, script: str) -> None:
+    connection.executescript(f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {number};")
+    broken = connection.execute("PRAGMA foreign_key_check").fetchall()
+    if broken:
+        connection.execute("ROLLBACK")
+        raise Invalid(f"migration {number} would leave rows of {broken[0][0]} that lead nowhere: nothing was changed")
+    connection.execute("COMMIT")
 
 
 def _must_be_known(at: int) -> None:

@@ -14,13 +14,21 @@ from godploy.store import rows
 
 
 def receive(
-    conn: sqlite3.Connection, repository_id: str, kind: str, key: str, body: Mapping[str, Any]
+    conn: sqlite3.Connection,
+    repository_id: str,
+    kind: str,
+    key: str,
+    body: Mapping[str, Any],
+    headers: Mapping[str, str] | None = None,
 ) -> tuple[Delivery, bool]:
-    """(the delivery, whether it is new): a repeated key gives the first one back."""
+    """(the delivery, whether it is new): a repeated key gives the first one back. `headers` are kept as they are, so
+    secrets are left out before."""
     made = new_id()
+    kept = None if headers is None else rows.dumps(dict(headers))
     cursor = conn.execute(
-        "INSERT OR IGNORE INTO delivery VALUES (?, ?, ?, ?, 'received', NULL, ?, ?, NULL)",
-        (made, repository_id, key, kind, rows.dumps(body), time.time()),
+        "INSERT OR IGNORE INTO delivery (id, repository, key, kind, state, body, received_at, headers)"
+        " VALUES (?, ?, ?, ?, 'received', ?, ?, ?)",
+        (made, repository_id, key, kind, rows.dumps(body), time.time(), kept),
     )
     row = conn.execute("SELECT * FROM delivery WHERE repository = ? AND key = ?", (repository_id, key)).fetchone()
     return rows.delivery(row), cursor.rowcount == 1

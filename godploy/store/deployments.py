@@ -17,6 +17,15 @@ from godploy.store import events, outbox, rows
 
 _PUSHES = (Kind.PUSH, Kind.POLL)
 
+_DOES = {
+    Stage.FETCH: "fetching the commit",
+    Stage.PLAN: "planning",
+    Stage.BUILD: "building",
+    Stage.START: "starting",
+    Stage.SWITCH: "switching traffic",
+}
+"""What a deployment does in each stage, as its commit says."""
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -137,6 +146,7 @@ def enter(conn: sqlite3.Connection, deployment_id: str, stage: Stage) -> bool:
     conn.execute(
         "UPDATE deployment SET stage = ?, stage_times = ? WHERE id = ?", (stage, rows.dumps(times), deployment_id)
     )
+    outbox.put_status(conn, get(conn, deployment_id), State.RUNNING, _DOES[stage])
     return True
 
 

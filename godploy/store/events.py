@@ -20,12 +20,14 @@ def add(
     stack: str | None = None,
     service: str | None = None,
     deployment: str | None = None,
+    project: str | None = None,
     fields: Mapping[str, Any] | None = None,
 ) -> None:
+    """`project` is given where no environment is concerned, but a repository, say."""
     conn.execute(
-        "INSERT INTO event (at, environment, stack, service, deployment, kind, message, fields)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        (time.time(), environment, stack, service, deployment, kind, message, rows.dumps(fields or {})),
+        "INSERT INTO event (at, environment, stack, service, deployment, kind, message, fields, project)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (time.time(), environment, stack, service, deployment, kind, message, rows.dumps(fields or {}), project),
     )
 
 
@@ -39,10 +41,10 @@ def newest(conn: sqlite3.Connection, kind: str, stack_id: str, service: str | No
 def of_project(conn: sqlite3.Connection, project_id: str, limit: int = 100) -> list[Event]:
     """Newest first."""
     query = (
-        "SELECT event.* FROM event JOIN environment ON environment.id = event.environment"
-        " WHERE environment.project = ? ORDER BY event.id DESC LIMIT ?"
+        "SELECT event.* FROM event LEFT JOIN environment ON environment.id = event.environment"
+        " WHERE environment.project = ? OR event.project = ? ORDER BY event.id DESC LIMIT ?"
     )
-    return [rows.event(row) for row in conn.execute(query, (project_id, limit))]
+    return [rows.event(row) for row in conn.execute(query, (project_id, project_id, limit))]
 
 
 def forget_older(conn: sqlite3.Connection, before: float) -> int:

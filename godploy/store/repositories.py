@@ -6,12 +6,23 @@ import secrets as random
 import sqlite3
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 
 from godploy.core.model import Feed, Repository
 from godploy.core.naming import new_id
 from godploy.errors import Conflict, NotFound
 from godploy.store import rows
+
+
+@dataclass(frozen=True, slots=True)
+class Hosted:
+    """Where a repository is at a provider."""
+
+    provider: str
+    connection: str
+    remote_id: str
+    full_name: str
+    web_url: str
 
 
 def create(
@@ -22,19 +33,33 @@ def create(
     url: str | None = None,
     manifest_path: str = "godploy.yaml",
     status_url: str | None = None,
+    hosted: Hosted | None = None,
 ) -> Repository:
-    """A repository of our own remote, or, with a URL, one that a generic hook announces. Raises Conflict."""
-    provider = "godploy" if url is None else "generic"
-    hook_id = random.token_urlsafe(24)
-    made = Repository(new_id(), project_id, name, provider, url, manifest_path, None, hook_id, {}, status_url)
+    """A repository of our own remote; with a URL, one that a generic hook announces; or one at a provider. Raises
+    Conflict."""
+    provider = hosted.provider if hosted else "godploy" if url is None else "generic"
+    connection, remote_id, full_name, web_url = astuple(hosted)[1:] if hosted else (None, None, None, None)
+    made, hook_id = new_id(), random.token_urlsafe(24)
     try:
         conn.execute(
-            "INSERT INTO repository VALUES (?, ?, ?, ?, ?, ?, NULL, ?, '{}', ?, ?)",
-            (made.id, project_id, name, provider, url, manifest_path, hook_id, status_url, time.time()),
+            "INSERT INTO repository (id, project, name, provider, url, manifest_path, hook_id, status_url, created_at,"
+            " connection, remote_id, full_name, web_url) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                *(made, project_id, name, provider, url, manifest_path, hook_id, status_url, time.time()),
+                *(connection, remote_id, full_name, web_url),
+            ),
         )
     except sqlite3.IntegrityError as error:
         raise Conflict(f'this project has a repository "{name}" already') from error
-    return made
+    return get(conn, made)
+
+
+def rename(conn: sqlite3.Connection, repository_id: str, full_name: str, url: str, web_url: str) -> None:
+    """It is called otherwise at its provider now."""
+    conn.execute(
+        "UPDATE repository SET full_name = ?, url = ?, web_url = ? WHERE id = ?",
+        (full_name, url, web_url, repository_id),
+    )
 
 
 def get(conn: sqlite3.Connection, repository_id: str) -> Repository:

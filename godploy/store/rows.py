@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from dataclasses import fields
 from typing import Any
 
 from godploy.core.model import (
+    Consent,
     Delivery,
     Deployment,
     Environment,
     Event,
     Feed,
+    HostedHook,
     Kind,
     Project,
+    ProviderConnection,
+    PullRequest,
     Release,
     ReleaseService,
     Repository,
@@ -58,6 +63,42 @@ def repository(row: Row) -> Repository:
         hook_id=row["hook_id"],
         mapping=mapping,
         status_url=row["status_url"],
+        connection=row["connection"],
+        remote_id=row["remote_id"],
+        full_name=row["full_name"],
+        web_url=row["web_url"],
+    )
+
+
+def connection(row: Row) -> ProviderConnection:
+    return ProviderConnection(**{field.name: row[field.name] for field in fields(ProviderConnection)})
+
+
+def consent(row: Row) -> Consent:
+    return Consent(**{field.name: row[field.name] for field in fields(Consent)})
+
+
+def hosted_hook(row: Row) -> HostedHook:
+    return HostedHook(**{field.name: row[field.name] for field in fields(HostedHook)})
+
+
+def pull_request(row: Row) -> PullRequest:
+    return PullRequest(
+        id=row["id"],
+        repository=row["repository"],
+        number=row["number"],
+        title=row["title"],
+        branch=row["branch"],
+        base=row["base"],
+        url=row["url"],
+        author=row["author"],
+        fork=bool(row["fork"]),
+        source_url=row["source_url"],
+        state=row["state"],
+        commit=row["commit_id"],
+        outcome=json.loads(row["outcome"]) if row["outcome"] else None,
+        planned_at=row["planned_at"],
+        updated_at=row["updated_at"],
     )
 
 
@@ -83,6 +124,7 @@ def delivery(row: Row) -> Delivery:
         json.loads(row["body"]),
         row["received_at"],
         row["decided_at"],
+        json.loads(row["headers"]) if row["headers"] else None,
     )
 
 

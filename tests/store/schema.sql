@@ -15,6 +15,48 @@ CREATE TABLE branch (
     PRIMARY KEY (repository, name)
 ) STRICT, WITHOUT ROWID;
 
+CREATE TABLE connection (
+    id           TEXT PRIMARY KEY,
+    organization TEXT NOT NULL REFERENCES organization (id),
+    name         TEXT NOT NULL,
+    provider     TEXT NOT NULL CHECK (provider IN ('github', 'gitlab', 'bitbucket', 'gitea')),
+    base         TEXT NOT NULL, -- the provider's web address, without a trailing slash
+    kind         TEXT NOT NULL CHECK (kind IN ('token', 'oauth', 'app')),
+    account_id   TEXT NOT NULL,
+    account_name TEXT NOT NULL,
+    state        TEXT NOT NULL CHECK (state IN ('usable', 'refused', 'uninstalled')),
+    trouble      TEXT,
+    sealed       BLOB NOT NULL,
+    expires_at   REAL,
+    checked_at   REAL NOT NULL,
+    made_by      TEXT NOT NULL,
+    created_at   REAL NOT NULL,
+    UNIQUE (organization, name)
+) STRICT;
+
+CREATE TABLE consent (
+    id           TEXT PRIMARY KEY,
+    organization TEXT NOT NULL REFERENCES organization (id),
+    token        TEXT NOT NULL REFERENCES token (id) ON DELETE CASCADE,
+    provider     TEXT NOT NULL,
+    base         TEXT NOT NULL,
+    kind         TEXT NOT NULL CHECK (kind IN ('oauth', 'app')),
+    name         TEXT,          -- what the connection is to be called
+    renews       TEXT REFERENCES connection (id) ON DELETE CASCADE,
+    owner        TEXT,          -- the organization there that is to own the GitHub App
+    state_hash   BLOB NOT NULL UNIQUE,
+    verifier     BLOB NOT NULL, -- sealed
+    stage        TEXT NOT NULL CHECK (stage IN ('waiting', 'answering', 'answered', 'failed', 'confirmed')),
+    account_id   TEXT,
+    account_name TEXT,
+    sealed       BLOB,
+    code_hash    BLOB,
+    guesses      INTEGER NOT NULL DEFAULT 0,
+    trouble      TEXT,
+    created_at   REAL NOT NULL,
+    expires_at   REAL NOT NULL
+) STRICT;
+
 CREATE TABLE delivery (
     id          TEXT PRIMARY KEY,
     repository  TEXT NOT NULL REFERENCES repository (id),
@@ -24,7 +66,7 @@ CREATE TABLE delivery (
     verdict     TEXT,
     body        TEXT NOT NULL,
     received_at REAL NOT NULL,
-    decided_at  REAL,
+    decided_at  REAL, headers TEXT,
     UNIQUE (repository, key),
     CHECK ((state = 'decided') = (verdict IS NOT NULL))
 ) STRICT;
@@ -76,7 +118,7 @@ CREATE TABLE event (
     kind        TEXT NOT NULL,
     message     TEXT NOT NULL,
     fields      TEXT NOT NULL DEFAULT '{}'
-) STRICT;
+, project TEXT) STRICT;
 
 CREATE TABLE hook_secret (
     repository TEXT NOT NULL REFERENCES repository (id) ON DELETE CASCADE,
@@ -92,6 +134,17 @@ CREATE TABLE host (
     generated  INTEGER NOT NULL CHECK (generated IN (0, 1)),
     claimed_by TEXT REFERENCES deployment (id), -- until a release has been committed with it
     created_at REAL NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE hosted_hook (
+    repository TEXT PRIMARY KEY REFERENCES repository (id) ON DELETE CASCADE,
+    hook       TEXT NOT NULL, -- the provider's id of it
+    url        TEXT NOT NULL,
+    scheme     TEXT NOT NULL,
+    state      TEXT NOT NULL CHECK (state IN ('unproven', 'working', 'silent', 'missing', 'refused')),
+    trouble    TEXT,
+    made_at    REAL NOT NULL,
+    heard_at   REAL
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE image (
@@ -120,22 +173,35 @@ CREATE TABLE membership (
     PRIMARY KEY (organization, user)
 ) STRICT, WITHOUT ROWID;
 
+CREATE TABLE oauth_client (
+    provider   TEXT NOT NULL CHECK (provider IN ('github', 'gitlab', 'bitbucket', 'gitea')),
+    base       TEXT NOT NULL,
+    client     TEXT NOT NULL,
+    sealed     BLOB NOT NULL,
+    created_at REAL NOT NULL,
+    PRIMARY KEY (provider, base)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE organization (
     id         TEXT PRIMARY KEY,
     name       TEXT NOT NULL UNIQUE,
     created_at REAL NOT NULL
 ) STRICT;
 
-CREATE TABLE outbox (
-    id          INTEGER PRIMARY KEY AUTOINCREMENT,
-    deployment  TEXT NOT NULL REFERENCES deployment (id) ON DELETE CASCADE,
-    repository  TEXT NOT NULL REFERENCES repository (id) ON DELETE CASCADE,
-    body        TEXT NOT NULL,
-    fate        TEXT NOT NULL DEFAULT 'waiting' CHECK (fate IN ('waiting', 'sent', 'overtaken', 'given up')),
-    attempts    INTEGER NOT NULL DEFAULT 0,
-    due_at      REAL NOT NULL,
-    error       TEXT,
-    created_at  REAL NOT NULL
+CREATE TABLE "outbox" (
+    id           INTEGER PRIMARY KEY AUTOINCREMENT,
+    kind         TEXT NOT NULL CHECK (kind IN ('notice', 'status')), -- for the status address; for the commit
+    repository   TEXT NOT NULL REFERENCES repository (id) ON DELETE CASCADE,
+    deployment   TEXT REFERENCES deployment (id) ON DELETE CASCADE,
+    pull_request TEXT REFERENCES pull_request (id) ON DELETE CASCADE,
+    subject      TEXT NOT NULL,
+    body         TEXT NOT NULL,
+    fate         TEXT NOT NULL DEFAULT 'waiting' CHECK (fate IN ('waiting', 'sent', 'overtaken', 'given up')),
+    attempts     INTEGER NOT NULL DEFAULT 0,
+    due_at       REAL NOT NULL,
+    error        TEXT,
+    created_at   REAL NOT NULL,
+    CHECK ((deployment IS NULL) != (pull_request IS NULL))
 ) STRICT;
 
 CREATE TABLE project (
@@ -144,6 +210,25 @@ CREATE TABLE project (
     name         TEXT NOT NULL,
     created_at   REAL NOT NULL,
     UNIQUE (organization, name)
+) STRICT;
+
+CREATE TABLE pull_request (
+    id         TEXT PRIMARY KEY,
+    repository TEXT NOT NULL REFERENCES repository (id) ON DELETE CASCADE,
+    number     INTEGER NOT NULL,
+    title      TEXT NOT NULL,
+    branch     TEXT NOT NULL,
+    base       TEXT NOT NULL,
+    url        TEXT NOT NULL,
+    author     TEXT NOT NULL,
+    fork       INTEGER NOT NULL CHECK (fork IN (0, 1)),
+    source_url TEXT NOT NULL,
+    state      TEXT NOT NULL CHECK (state IN ('open', 'closed')),
+    commit_id  TEXT,           -- the head that was planned
+    outcome    TEXT,           -- JSON: what its plan says
+    planned_at REAL,
+    updated_at REAL NOT NULL,
+    UNIQUE (repository, number)
 ) STRICT;
 
 CREATE TABLE release (
@@ -171,11 +256,11 @@ CREATE TABLE release_service (
     PRIMARY KEY (release, service)
 ) STRICT, WITHOUT ROWID;
 
-CREATE TABLE repository (
+CREATE TABLE "repository" (
     id             TEXT PRIMARY KEY,
     project        TEXT NOT NULL REFERENCES project (id),
     name           TEXT NOT NULL,
-    provider       TEXT NOT NULL CHECK (provider IN ('godploy', 'generic')),
+    provider       TEXT NOT NULL CHECK (provider IN ('godploy', 'generic', 'github', 'gitlab', 'bitbucket', 'gitea')),
     url            TEXT,
     manifest_path  TEXT NOT NULL,
     default_branch TEXT,
@@ -183,9 +268,27 @@ CREATE TABLE repository (
     mapping        TEXT NOT NULL DEFAULT '{}', -- environment → {"branch", "tag"}, as last seen on the default branch
     status_url     TEXT,                       -- where the state of its deployments is told
     created_at     REAL NOT NULL,
+    connection     TEXT REFERENCES connection (id), -- NULL also where that was removed: it is then polled without
+    remote_id      TEXT,                       -- the provider's own id, which survives a rename
+    full_name      TEXT,                       -- "owner/name", as last seen
+    web_url        TEXT,
     UNIQUE (project, name),
-    CHECK ((provider = 'godploy') = (url IS NULL))
+    CHECK ((provider = 'godploy') = (url IS NULL)),
+    CHECK ((provider IN ('godploy', 'generic')) = (remote_id IS NULL)),
+    CHECK (connection IS NULL OR remote_id IS NOT NULL)
 ) STRICT;
+
+CREATE TABLE repository_access (
+    repository TEXT PRIMARY KEY REFERENCES repository (id) ON DELETE CASCADE,
+    username   TEXT,
+    password   BLOB, -- sealed
+    key        BLOB, -- sealed; OpenSSH's private form
+    public_key TEXT,
+    host_keys  TEXT NOT NULL DEFAULT '[]', -- JSON: "TYPE BASE64"
+    CHECK ((username IS NULL) = (password IS NULL)),
+    CHECK ((key IS NULL) = (public_key IS NULL)),
+    CHECK (username IS NULL OR key IS NULL)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE run (
     id          TEXT PRIMARY KEY,
@@ -309,6 +412,8 @@ CREATE INDEX deployment_stack ON deployment (stack, created_at);
 
 CREATE INDEX event_deployment ON event (deployment, id);
 
+CREATE INDEX event_project ON event (project, id) WHERE project IS NOT NULL;
+
 CREATE INDEX event_stack ON event (stack, id);
 
 CREATE INDEX hook_secret_repository ON hook_secret (repository);
@@ -317,11 +422,17 @@ CREATE UNIQUE INDEX manifest_revision_number ON manifest_revision (project, ifnu
 
 CREATE INDEX outbox_deployment ON outbox (deployment);
 
+CREATE INDEX outbox_pull_request ON outbox (pull_request);
+
+CREATE INDEX outbox_subject ON outbox (subject) WHERE fate = 'waiting';
+
 CREATE INDEX outbox_waiting ON outbox (due_at) WHERE fate = 'waiting';
 
 CREATE INDEX release_deployment ON release (deployment);
 
 CREATE INDEX release_service_workload ON release_service (workload);
+
+CREATE INDEX repository_connection ON repository (connection);
 
 CREATE INDEX service_stack ON service (stack);
 

@@ -1,0 +1,1 @@
+"""What Godploy does at git providers: asks them, by an organization's connection, and tells them."""

@@ -1,0 +1,43 @@
+"""The hooks that we made at providers, and whether anything ever came from them."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+
+from godploy.core.model import HostedHook
+from godploy.store import rows
+
+
+def of(conn: sqlite3.Connection, repository: str) -> HostedHook | None:
+    row = conn.execute("SELECT * FROM hosted_hook WHERE repository = ?", (repository,)).fetchone()
+    return rows.hosted_hook(row) if row else None
+
+
+def put(conn: sqlite3.Connection, repository: str, hook: str, url: str, scheme: str) -> None:
+    """Made or mended now: whether it works is to be seen."""
+    conn.execute(
+        "INSERT OR REPLACE INTO hosted_hook VALUES (?, ?, ?, ?, 'unproven', NULL, ?, NULL)",
+        (repository, hook, url, scheme, time.time()),
+    )
+
+
+def note_state(conn: sqlite3.Connection, repository: str, state: str, trouble: str | None = None) -> None:
+    """What a look at it, or waiting for it, showed; one that was heard meanwhile is not called silent."""
+    conn.execute(
+        "UPDATE hosted_hook SET state = ?, trouble = ? WHERE repository = ?"
+        " AND NOT (? = 'silent' AND heard_at IS NOT NULL)",
+        (state, trouble, repository, state),
+    )
+
+
+def hear(conn: sqlite3.Connection, repository: str) -> None:
+    """An authentic delivery came."""
+    conn.execute(
+        "UPDATE hosted_hook SET state = 'working', trouble = NULL, heard_at = ? WHERE repository = ?",
+        (time.time(), repository),
+    )
+
+
+def remove(conn: sqlite3.Connection, repository: str) -> None:
+    conn.execute("DELETE FROM hosted_hook WHERE repository = ?", (repository,))
