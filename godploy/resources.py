@@ -32,6 +32,20 @@ def wheel() -> Path | None:
     return path if path.is_file() else None
 
 
+def write_program(place: Path, source: str) -> None:
+    """Makes `place` an executable file that runs the Python file `source` by this interpreter, with nothing but the
+    standard library. The single file takes that file's part itself, called by the name of `place`. Blocking."""
+    written = place.with_suffix(".tmp")
+    written.unlink(missing_ok=True)
+    if is_single_file():
+        written.symlink_to(sys.executable)
+    else:
+        text = Path(source).read_text("utf-8")
+        written.write_text(f"#!{sys.executable} -IS\n{text}", "utf-8")
+        written.chmod(0o700)
+    written.replace(place)
+
+
 def is_single_file() -> bool:
     """Whether the program is one executable file, which holds no interpreter that could be called by itself."""
     return bool(getattr(sys, "frozen", False))  # https://pyinstaller.org/en/stable/runtime-information.html

@@ -1,4 +1,4 @@
-"""Where the single file begins: as the command line, or, under the name of git's hook, as that hook."""
+"""Where the single file begins: as the command line, or, under the name of a program that git starts, as that one."""
 
 import os
 import sys
@@ -24,6 +24,11 @@ if Path(sys.argv[0]).name == "post-receive":
 
     sys.exit(post_receive.main())
 
-from godploy.cli.main import main  # noqa: E402  # the hook needs none of it, and the environment comes first
+if Path(sys.argv[0]).name == "git-ssh":
+    from godploy.drivers import git_ssh
+
+    sys.exit(git_ssh.main())
+
+from godploy.cli.main import main  # noqa: E402  # those need none of it, and the environment comes first
 
 main()

@@ -12,7 +12,6 @@ import logging
 import os
 import secrets
 import socket
-import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -110,16 +109,7 @@ def build(services: Services, pushes: Pushes) -> web.Application:
 def install_hook(pushes: Pushes) -> None:
     """Writes the hook that git runs. Blocking; for the start."""
     pushes.hooks.mkdir(mode=0o700, parents=True, exist_ok=True)
-    hook = pushes.hooks / "post-receive"
-    written = hook.with_suffix(".tmp")
-    written.unlink(missing_ok=True)
-    if resources.is_single_file():
-        written.symlink_to(sys.executable)  # called by that name it is the hook
-    else:
-        text = Path(post_receive.__file__).read_text("utf-8")
-        written.write_text(f"#!{sys.executable} -IS\n{text}", "utf-8")
-        written.chmod(0o700)
-    written.replace(hook)
+    resources.write_program(pushes.hooks / "post-receive", post_receive.__file__)
 
 
 def bound_socket(path: Path) -> socket.socket:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 class Command:
     """One program run. `argv` is never joined or given to a shell. `env` is added to a minimal environment;
     values that must not be seen stand in `secret_files` (file name in a private in-memory directory → content) and are
-    referred to in `argv` as `{secrets}/NAME`."""
+    referred to in `argv` and in `env` as `{secrets}/NAME`."""
 
     argv: tuple[str, ...]
     env: Mapping[str, str] = field(default_factory=dict)

@@ -35,6 +35,17 @@ FAILURES: Mapping[str, Failure] = {
         "check its address and that this server may read it, then: godploy deploy",
         retry=True,
     ),
+    "repository_denied": Failure(
+        "the repository {url} may not be read: {detail}",
+        "for a connection, godploy connections check NAME says how to renew it; else give a login (godploy repositories"
+        " login) or, for ssh, add the repository's deploy key at its server; then: godploy deploy",
+    ),
+    "host_key_changed": Failure(
+        "the server of {url} shows another key than the one that was pinned, and was not talked to: pinned {pinned},"
+        " shown {seen}",
+        "ask the server's administrator whether that fingerprint is right; if it is: godploy repositories host-key"
+        " NAME, then: godploy deploy",
+    ),
     "unknown_commit": Failure(
         "the repository has no commit {commit} any more",
         "it was probably removed by a forced push; push again, or: godploy deploy",

@@ -14,16 +14,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from weakref import WeakValueDictionary
 
+from godploy import resources
 from godploy.core.access import Access
 from godploy.core.remote import Remote, is_branch, is_commit, parse
-from godploy.drivers import git_objects
+from godploy.drivers import git_objects, git_ssh
 from godploy.drivers.git_objects import MAX_BYTES, MAX_ENTRIES, Entry
-from godploy.drivers.git_program import GitError, call, command, environment, must, reach, words
+from godploy.drivers.git_program import GitError, call, command, environment, must
+from godploy.drivers.git_reach import Way, reach
 from godploy.drivers.process import Result, TooMuchOutput
 
 _ID = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 _KEPT = "refs/godploy/kept"
 _FETCHED = "refs/godploy/fetched"
+_PULLS = "refs/godploy/pulls"
+_NUMBER = re.compile(r"[0-9]{1,18}")
 _REFUSES_A_COMMIT = (
     b"not our ref",
     b"unadvertised object",
@@ -68,6 +72,8 @@ class Git:
         self._root = root
         self._private = tuple(private)
         self._max_pack = max_pack
+        self._writing = asyncio.Lock()
+        self._written = False  # git-ssh, by this process
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     def directory(self, repository: str) -> Path:
@@ -105,18 +111,18 @@ class Git:
         """Asks the remote, or our own repository."""
         if access is None:
             return await self._own_heads(self.directory(repository))
-        url = access.url
-        remote = parse(url, self._private)
+        remote = self._remote(access)
+        way = await self._reach(remote, access)
         wanted = ("HEAD", "refs/heads/*", "refs/tags/*")
-        listing = command(self._root, "ls-remote", "--symref", "--", url, *wanted, env=await reach(remote))
+        listing = command(self._root, "ls-remote", "--symref", "--", remote.url, *wanted)
         try:
-            result = await call(listing, timeout=timeout)
+            result = await call(way.taken(listing), timeout=timeout)
         except TooMuchOutput as error:
-            raise GitError("repository_too_large", url=url, limit=_LISTING_LIMIT) from error
+            raise GitError("repository_too_large", url=remote.url, limit=_LISTING_LIMIT) from error
         except TimeoutError as error:
-            raise _silent(url, timeout) from error
+            raise way.silence(timeout) from error
         if result.code != 0:
-            raise GitError("repository_unreachable", url=url, detail=words(result))
+            raise way.trouble(result)
         return _remote_heads(_lines(result.stdout))
 
     async def _own_heads(self, directory: Path) -> Heads:
@@ -149,47 +155,87 @@ class Git:
         _must_be_commit(commit)
         if branch is not None and not is_branch(branch):
             raise ValueError(f"not the name of a branch: {branch!r}")
+        remote = self._remote(access) if access is not None else None
         async with self._lock(repository):
-            if access is not None:
-                remote = parse(access.url, self._private)
+            if access is not None and remote is not None:
                 await self.create(repository)
                 # The object alone proves nothing: what an interrupted fetch left may lack its files.
                 if not await self._is_kept(repository, commit):
-                    await self._bring(repository, remote, commit, branch, timeout)
+                    await self._bring(repository, await self._reach(remote, access), commit, branch, timeout)
             await self._keep_commit(repository, commit)
 
-    async def _bring(self, repository: str, remote: Remote, commit: str, branch: str | None, timeout: float) -> None:
-        result = await self._fetch(repository, remote, f"{commit}:{_KEPT}/{commit}", timeout)
+    async def fetch_ref(
+        self, repository: str, access: Access | None, ref: str, kept_as: str, timeout: float = 120.0
+    ) -> str:
+        """Brings what a full ref (`refs/pull/7/head`) leads to, keeps it under the number `kept_as`, in the place of
+        what was kept there, and gives its commit. Raises what `fetch` raises; branch_deleted (branch) for a ref that is
+        gone."""
+        if not ref.startswith("refs/") or not is_branch(ref.removeprefix("refs/")):
+            raise ValueError(f"not the full name of a ref: {ref!r}")
+        if not _NUMBER.fullmatch(kept_as):
+            raise ValueError(f"not a number to keep a ref by: {kept_as!r}")
+        here = f"{_PULLS}/{kept_as}"
+        remote = self._remote(access) if access is not None else None
+        async with self._lock(repository):
+            if access is not None and remote is not None:
+                await self.create(repository)
+                way = await self._reach(remote, access)
+                result = await self._fetch(repository, way, f"+{ref}:{here}", timeout)
+                if result.code != 0:
+                    raise _gone_or(way, result, ref)
+            return await self._keep_ref(repository, ref if access is None else here, here)
+
+    async def _keep_ref(self, repository: str, ref: str, here: str) -> str:
+        """Keeps the commit that a ref of this repository leads to as `here`, and gives it."""
+        directory = self.directory(repository)
+        asked = command(directory, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
+        found = (await call(asked)).stdout.decode().strip()
+        if found:
+            await must(command(directory, "update-ref", here, found))
+            return found
+        if ref != here:
+            raise GitError("branch_deleted", branch=ref)
+        await must(command(directory, "update-ref", "-d", here))
+        raise GitError("unknown_commit", commit="at the ref that was asked for")
+
+    async def _bring(self, repository: str, way: Way, commit: str, branch: str | None, timeout: float) -> None:
+        result = await self._fetch(repository, way, f"{commit}:{_KEPT}/{commit}", timeout)
         if result.code == 0:
             return
         if not any(sign in result.stderr for sign in _REFUSES_A_COMMIT):
-            raise GitError("repository_unreachable", url=remote.url, detail=words(result))
+            raise way.trouble(result)
         if branch is None:
             raise GitError("unknown_commit", commit=commit)
         here = f"{_FETCHED}/{branch}"
-        result = await self._fetch(repository, remote, f"+refs/heads/{branch}:{here}", timeout)
-        if result.code != 0 and _NO_SUCH_BRANCH in result.stderr:
-            raise GitError("branch_deleted", branch=branch)
+        result = await self._fetch(repository, way, f"+refs/heads/{branch}:{here}", timeout)
         if result.code != 0:
-            raise GitError("repository_unreachable", url=remote.url, detail=words(result))
+            raise _gone_or(way, result, branch)
         if not await self._has(repository, commit, here):
             raise GitError("unknown_commit", commit=commit)
 
-    async def _fetch(self, repository: str, remote: Remote, refspec: str, timeout: float) -> Result:
+    async def _fetch(self, repository: str, way: Way, refspec: str, timeout: float) -> Result:
         arguments = ("fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head")
-        fetching = command(
-            self.directory(repository),
-            *(*arguments, "--", remote.url, refspec),
-            env=await reach(remote),
-            max_file=self._max_pack,
-        )
+        url = way.remote.url
+        fetching = command(self.directory(repository), *(*arguments, "--", url, refspec), max_file=self._max_pack)
         try:
-            result = await call(fetching, timeout=timeout)
+            result = await call(way.taken(fetching), timeout=timeout)
         except TimeoutError as error:
-            raise _silent(remote.url, timeout) from error
+            raise way.silence(timeout) from error
         if result.code != 0 and any(sign in result.stderr for sign in _OVER_THE_LIMIT):
-            raise GitError("repository_too_large", url=remote.url, limit=f"{self._max_pack >> 20} MiB")
+            raise GitError("repository_too_large", url=url, limit=f"{self._max_pack >> 20} MiB")
         return result
+
+    def _remote(self, access: Access) -> Remote:
+        return parse(access.url, self._private, ssh=bool(access.key))
+
+    async def _reach(self, remote: Remote, access: Access) -> Way:
+        program = self._root / "git-ssh"
+        if remote.scheme == "ssh":
+            async with self._writing:
+                if not self._written:
+                    await asyncio.to_thread(resources.write_program, program, git_ssh.__file__)
+                self._written = True
+        return await reach(remote, access, program)
 
     async def keep(self, repository: str, commit: str) -> None:
         """Whatever happens to its branch, the commit stays until `let_go`."""
@@ -222,6 +268,19 @@ class Git:
             raise GitError("unknown_commit", commit=commit)
         tree, subject, author, email, time = result.stdout.decode(errors="replace").removesuffix("\n").split("\0")
         return CommitInfo(commit, tree, _plain(subject), _plain(author), _plain(email), int(time))
+
+    async def message(self, repository: str, commit: str) -> str:
+        """The whole message of a commit, no more than 64 KiB of it. Raises GitError unknown_commit."""
+        _must_be_commit(commit)
+        text = await git_objects.read_message(self.directory(repository), commit)
+        return "".join(character for character in text if character == "\n" or character.isprintable())
+
+    async def changed(self, repository: str, old: str, new: str, limit: int = 1000) -> tuple[list[str], bool]:
+        """The paths of files that differ between two commits that are here, a renamed one by both its names; and
+        whether these are all: no more than `limit` are given. Raises GitError git_failed where one is not here."""
+        _must_be_commit(old)
+        _must_be_commit(new)
+        return await git_objects.list_changed(self.directory(repository), old, new, limit)
 
     async def tree(
         self, repository: str, commit: str, max_entries: int = MAX_ENTRIES, max_bytes: int = MAX_BYTES
@@ -320,5 +379,6 @@ def _plain(text: str) -> str:
     return "".join(character for character in text if character.isprintable())
 
 
-def _silent(url: str, timeout: float) -> GitError:
-    return GitError("repository_unreachable", url=url, detail=f"it did not finish within {timeout:g} s")
+def _gone_or(way: Way, result: Result, branch: str) -> GitError:
+    """Why the fetch of a ref by its name failed."""
+    return GitError("branch_deleted", branch=branch) if _NO_SUCH_BRANCH in result.stderr else way.trouble(result)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ MAX_ENTRIES = 100_000
 MAX_BYTES = 2 * 1024**3
 _TREE_LIMIT = 8 * 1024 * 1024
 _RECORD_LIMIT = 64 * 1024
+_MESSAGE_LIMIT = 64 * 1024
+_COMPARING = 20.0  # seconds
 _REGULAR = ("100644", "100755", "100664")
 _KINDS = {"120000": "a symbolic link", "160000": "a submodule", "40000": "a folder"}
 
@@ -87,6 +90,37 @@ async def list_tree(directory: Path, commit: str, max_entries: int, max_bytes: i
     if code != 0:
         raise GitError("git_failed", detail=process.stderr.decode(errors="replace").strip())
     return entries
+
+
+async def list_changed(directory: Path, old: str, new: str, limit: int) -> tuple[list[str], bool]:
+    """The paths that differ, and whether these are all. Trees without a file can be so many that git says nothing for
+    ever, hence the time. Raises GitError."""
+    paths: list[str] = []
+    comparing = command(directory, "diff-tree", "-r", "--name-only", "-z", "--no-renames", old, new)
+    async with spawn(comparing) as process:
+        try:
+            async with asyncio.timeout(_COMPARING):
+                async for record in _records(process):
+                    if len(paths) == limit:
+                        return paths, False
+                    paths.append(record.decode(errors="backslashreplace"))
+                code = await process.wait()
+        except (TimeoutError, TreeTooLarge):
+            return paths, False
+    if code != 0:
+        raise GitError("git_failed", detail=process.stderr.decode(errors="replace").strip())
+    return paths, True
+
+
+async def read_message(directory: Path, commit: str) -> str:
+    """The message of a commit, cut off where it is too long. Raises GitError unknown_commit."""
+    async with spawn(command(directory, "log", "-1", "--no-show-signature", "--format=%B", commit)) as process:
+        text = b""
+        while len(text) < _MESSAGE_LIMIT and (chunk := await process.stdout.read(_MESSAGE_LIMIT - len(text))):
+            text += chunk
+        if not text and await process.wait() != 0:
+            raise GitError("unknown_commit", commit=commit)
+    return text.decode(errors="replace").rstrip("\n")
 
 
 async def _records(process: Process) -> AsyncIterator[bytes]:

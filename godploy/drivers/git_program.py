@@ -34,6 +34,7 @@ _TOLERATED = ("zeroPaddedFilemode", "missingSpaceBeforeDate", "badTimezone")
 _CONFIG = {
     "core.hooksPath": "/dev/null",
     "core.fsmonitor": "false",
+    "credential.helper": "",
     "submodule.recurse": "false",
     "gc.auto": "0",
     "maintenance.auto": "false",
@@ -46,14 +47,13 @@ _CONFIG = {
     **{f"{what}.fsck.{fault}": "ignore" for what in ("fetch", "receive") for fault in _TOLERATED},
 }
 
-_REDIRECTED = ("error: 301", "error: 302", "error: 307", "error: 308")
-
 
 class GitError(Exception):
     """An expected failure; `code` names the case in `core.failures`, `facts` fill its sentence.
 
-    repository_unreachable (url, detail), unknown_commit (commit), branch_deleted (branch), repository_too_large
-    (url, limit), disk_full (detail), git_failed (detail).
+    repository_unreachable (url, detail), repository_denied (url, detail), host_key_changed (url, pinned, seen),
+    unknown_commit (commit), branch_deleted (branch), repository_too_large (url, limit), disk_full (detail), git_failed
+    (detail).
     """
 
     def __init__(self, code: str, **facts: object) -> None:
@@ -103,19 +103,14 @@ def words(result: Result) -> str:
     lines = [line.strip() for line in result.complaint.splitlines()]
     bare = [line.removeprefix("fatal: ").removeprefix("error: ").removeprefix("remote: ") for line in lines if line]
     text = "".join(character if character.isprintable() else "?" for character in "; ".join(bare))[:400]
-    if "could not read Username" in text:
-        return "it asks for a user name and password; only repositories that anybody may read can be fetched"
-    if any(status in text for status in _REDIRECTED):
-        return f"it redirects, which is not followed: give the address that it leads to ({text})"
     return text or f"git ended with code {result.code}"
 
 
-async def reach(remote: Remote) -> dict[str, str]:
-    """The environment for one call to a remote. Its name is resolved here, every address that it has is checked, and
-    git is held to these, so that a name cannot lead elsewhere a moment later. Raises GitError."""
-    allowed = {"GIT_ALLOW_PROTOCOL": remote.scheme}
+async def checked(remote: Remote) -> list[str]:
+    """The addresses that a remote's name has now, each of them public; none for a private one, which may be anywhere.
+    Whoever connects to these alone is not led elsewhere by the name a moment later. Raises GitError."""
     if remote.private:
-        return allowed
+        return []
     try:
         found = await asyncio.get_running_loop().getaddrinfo(remote.host, remote.port, type=socket.SOCK_STREAM)
     except OSError as error:
@@ -126,7 +121,4 @@ async def reach(remote: Remote) -> dict[str, str]:
     if inner:
         detail = f"{remote.host} leads to the private address {inner[0]}, which is not among the listed bases"
         raise GitError("repository_unreachable", url=remote.url, detail=detail)
-    if addresses == [remote.host]:
-        return allowed
-    bracketed = ",".join(f"[{address}]" if ":" in address else address for address in addresses)
-    return {**environment({"http.curloptResolve": f"{remote.host}:{remote.port}:{bracketed}"}), **allowed}
+    return addresses

@@ -17,7 +17,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -95,8 +95,8 @@ async def spawn(command: Command, *, grace: float = 2.0, merged: bool = False) -
     `command.stdin` is not used here: write to `process.stdin`. With `merged`, stderr goes the way of stdout. Leaving
     the block ends what still runs. Raises Missing.
     """
-    async with _secrets(command) as argv:
-        process, cancelled = await _outlast(_start(argv, command, merged))
+    async with _secrets(command) as whole:
+        process, cancelled = await _outlast(_start(whole, merged))
         try:
             if cancelled:
                 raise asyncio.CancelledError
@@ -216,13 +216,13 @@ class _Protocol(asyncio.subprocess.SubprocessStreamProtocol):
         self.exited.set()
 
 
-async def _start(argv: list[str], command: Command, merged: bool) -> Process:
+async def _start(command: Command, merged: bool) -> Process:
     loop = asyncio.get_running_loop()
     pipe = asyncio.subprocess.PIPE
     try:
         transport, protocol = await loop.subprocess_exec(
             lambda: _Protocol(loop),
-            *argv,
+            *command.argv,
             stdin=pipe,
             stdout=pipe,
             stderr=asyncio.subprocess.STDOUT if merged else pipe,
@@ -233,7 +233,7 @@ async def _start(argv: list[str], command: Command, merged: bool) -> Process:
     except FileNotFoundError as error:
         if command.cwd is not None and error.filename == command.cwd:
             raise
-        raise Missing(argv[0]) from error
+        raise Missing(command.argv[0]) from error
     return Process(transport, protocol)
 
 
@@ -282,14 +282,16 @@ async def _pass_lines(stream: asyncio.StreamReader, on_line: Callable[[str], Non
 
 
 @asynccontextmanager
-async def _secrets(command: Command) -> AsyncIterator[list[str]]:
-    """The argument list, with the secret files in place for as long as the block lasts."""
+async def _secrets(command: Command) -> AsyncIterator[Command]:
+    """The command with the paths of its secret files, which are in place for as long as the block lasts."""
     if not command.secret_files:
-        yield list(command.argv)
+        yield command
         return
     directory, _ = await _outlast(asyncio.to_thread(_write_secrets, command.secret_files))
     try:
-        yield [_with_secrets(argument, directory, command.secret_files) for argument in command.argv]
+        argv = tuple(_with_secrets(argument, directory, command.secret_files) for argument in command.argv)
+        env = {name: _with_secrets(value, directory, command.secret_files) for name, value in command.env.items()}
+        yield replace(command, argv=argv, env=env)
     finally:
         await _outlast(asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True))
 

@@ -14,7 +14,7 @@ import pytest
 
 from godploy.core.access import Access
 from godploy.core.remote import parse
-from godploy.drivers import git_program
+from godploy.drivers import git_reach
 from godploy.drivers.git import Git
 from godploy.drivers.git_objects import FileTooLarge, NotARegularFile, TreeTooLarge
 from godploy.drivers.git_program import GitError
@@ -225,7 +225,8 @@ class TestForeign:
         async with server:
             base = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
             failed = await failure(Git(tmp_path, [base]).heads("web", Access(f"{base}/web.git")))
-        assert "anybody may read" in str(failed.facts["detail"])
+        assert failed.code == "repository_denied"
+        assert "asks for a login" in str(failed.facts["detail"])
 
     @pytest.mark.parametrize(
         "url", ["ext::sh -c id", "file:///etc", "-u", "/etc", "http://127.0.0.1/x", "git://127.0.0.1/x"]
@@ -242,19 +243,22 @@ class TestForeign:
         assert "private address" in str(failed.facts["detail"])
         assert (await failure(own.fetch("web", Access("https://localhost/web.git"), NOWHERE, None))).code == failed.code
 
-    async def test_git_is_held_to_the_addresses_that_were_checked(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_git_is_held_to_the_addresses_that_were_checked(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
         found = [(socket.AF_INET, 1, 6, "", (address, 443)) for address in ("93.184.216.34", "2606:4700::1111")]
 
         async def answer(*_: object, **__: object) -> object:
             return found
 
         monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", answer)
-        env = await git_program.reach(parse("https://git.example.com/web.git"))
+        remote = parse("https://git.example.com/web.git")
+        env = (await git_reach.reach(remote, Access(remote.url), tmp_path)).env
         pairs = {env[f"GIT_CONFIG_KEY_{n}"]: env[f"GIT_CONFIG_VALUE_{n}"] for n in range(int(env["GIT_CONFIG_COUNT"]))}
         assert pairs["http.curloptResolve"] == "git.example.com:443:93.184.216.34,[2606:4700::1111]"
         assert env["GIT_ALLOW_PROTOCOL"] == "https"
         found.append((socket.AF_INET, 1, 6, "", ("10.0.0.1", 443)))
-        assert "10.0.0.1" in str((await failure(git_program.reach(parse("https://git.example.com/web.git")))).facts)
+        assert "10.0.0.1" in str((await failure(git_reach.reach(remote, Access(remote.url), tmp_path))).facts)
 
 
 class TestNames:
