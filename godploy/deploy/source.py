@@ -10,13 +10,14 @@ import asyncio
 import posixpath
 from dataclasses import dataclass
 
-from godploy.core import detect
+from godploy.core import detect, leftout
 from godploy.core import manifest as manifests
 from godploy.core.manifest import Manifest
 from godploy.core.model import Deployment, Repository
 from godploy.deploy import remotes
 from godploy.deploy.job import Job
 from godploy.deploy.services import Services
+from godploy.drivers.git_objects import FileTooLarge, NotARegularFile, TreeTooLarge
 from godploy.store import Connection, deployments, repositories
 
 DASHBOARD = "the dashboard manifest"
@@ -48,8 +49,25 @@ async def read(job: Job) -> Source:
     info = await services.git.commit(repository.id, commit)
     job.deployment = await services.store.write(lambda conn: _describe(conn, deployment.id, commit, info.subject))
     job.say(f"commit {commit[:7]} “{info.subject}” by {info.author}")
+    for sentence in await _left_out(services, repository, commit):
+        job.say(sentence)
     manifest = await manifest_at(services, repository, commit)
     return Source(manifest, posixpath.dirname(repository.manifest_path))
+
+
+async def _left_out(services: Services, repository: Repository, commit: str) -> list[str]:
+    """What the commit names and no fetch brings. Most repositories have neither of the two files; what is wrong with
+    the tree is told where it matters."""
+    marks = (".gitmodules", ".gitattributes")
+    try:
+        found = await services.git.read_all(repository.id, commit, marks)
+        if not any(found.values()):
+            return []
+        entries = await services.git.tree(repository.id, commit)
+    except (NotARegularFile, FileTooLarge, TreeTooLarge):
+        return []
+    attributes = (found[".gitattributes"] or b"").decode(errors="replace")
+    return await asyncio.to_thread(leftout.sentences, entries, attributes)
 
 
 async def manifest_at(services: Services, repository: Repository, commit: str) -> Manifest:

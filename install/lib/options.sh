@@ -3,7 +3,7 @@
 
 prefix="" with_demo="" dry_run="" domain="" email="" apps_domain="" acme_url="" acme_ca=""
 http_port="" https_port="" listen="" api_port="" pool="" instance="" wheel=""
-packages=(git curl ca-certificates nftables)
+packages=(git curl ca-certificates nftables openssh-client)
 
 parse() {
   while [ $# -gt 0 ]; do

@@ -44,7 +44,7 @@ publish() {
 source install/lib/common.sh
 source install/lib/engine.sh
 source install/lib/images.sh
-ensure_packages git curl ca-certificates nftables python3 python3-venv busybox-static
+ensure_packages git curl ca-certificates nftables openssh-client python3 python3-venv busybox-static
 engine_install
 engine_start /var/lib/other-engine /var/lib/docker
 git config --global init.defaultBranch main
