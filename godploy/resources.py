@@ -35,6 +35,7 @@ def wheel() -> Path | None:
 def write_program(place: Path, source: str) -> None:
     """Makes `place` an executable file that runs the Python file `source` by this interpreter, with nothing but the
     standard library. The single file takes that file's part itself, called by the name of `place`. Blocking."""
+    place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     written = place.with_suffix(".tmp")
     written.unlink(missing_ok=True)
     if is_single_file():

@@ -108,7 +108,6 @@ def build(services: Services, pushes: Pushes) -> web.Application:
 
 def install_hook(pushes: Pushes) -> None:
     """Writes the hook that git runs. Blocking; for the start."""
-    pushes.hooks.mkdir(mode=0o700, parents=True, exist_ok=True)
     resources.write_program(pushes.hooks / "post-receive", post_receive.__file__)
 
 
