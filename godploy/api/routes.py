@@ -17,7 +17,7 @@ ROUTES = (
     Route("GET", "/schemas/godploy.schema.json", pages.manifest_schema, OPEN),
     Route("GET", "/wheels/{wheel}", pages.wheel, OPEN),
     Route("GET", f"{_API}/openapi.json", pages.openapi, OPEN),
-    Route("POST", "/hooks/generic/{hook}", hooks.receive_hook, OPEN),
+    Route("POST", "/hooks/{provider}/{hook}", hooks.receive_hook, OPEN),
     Route("GET", f"{_API}/me", account.me, "account.read"),
     Route("GET", f"{_API}/tokens", account.list_tokens, "account.read"),
     Route("POST", f"{_API}/tokens", account.create_token, "account.write"),

@@ -79,7 +79,7 @@ def repository(conn: Connection, settings: Settings, found: Repository) -> Json:
         "manifest_path": found.manifest_path,
         "default_branch": found.default_branch,
         "git_url": git_url(conn, settings, found) if own else None,
-        "hook_url": None if own else f"{settings.url}/hooks/generic/{found.hook_id}",
+        "hook_url": None if own else f"{settings.url}/hooks/{found.provider}/{found.hook_id}",
         "status_url": found.status_url,
         "environments": {name: {"branch": feed.branch, "tag": feed.tag} for name, feed in found.mapping.items()},
     }

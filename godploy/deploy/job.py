@@ -36,6 +36,7 @@ class Job:
         await self.services.store.write(lambda conn: self.enter_within(conn, stage))
         self.stage = stage
         self.services.changes.ring("deployment", self.deployment.id)
+        self.services.changes.ring("outbox")
 
     def enter_within(self, conn: Connection, stage: Stage) -> None:
         """The same inside a transaction that does more, so that both happen or neither."""

@@ -7,6 +7,7 @@ import asyncio
 import logging
 import random
 
+from godploy.core import feeding
 from godploy.core.model import Repository
 from godploy.core.naming import new_id
 from godploy.deploy import intake, remotes
@@ -51,12 +52,6 @@ async def catch_up(services: Services, repository: Repository) -> None:
 async def _missed(services: Services, repository: Repository, heads: Heads) -> list[tuple[str, str]]:
     """Branches that feed an environment, each with a head that was never considered."""
     considered = await services.store.read(lambda conn: repositories.considered(conn, repository.id))
-    feeding = [(branch, heads.branches.get(branch)) for branch in _feeding(repository, heads.default)]
-    return [(branch, head) for branch, head in feeding if head is not None and head != considered.get(branch)]
-
-
-def _feeding(repository: Repository, default: str | None) -> list[str]:
-    """The branches that feed an environment, the default branch first, since its manifest says which others do."""
-    named = {feed.branch for feed in repository.mapping.values() if feed.branch}
-    first = repository.default_branch or default
-    return ([first] if first else []) + sorted(named - {first})
+    names = feeding.branches(repository.mapping, heads.branches, repository.default_branch or heads.default)
+    found = [(name, heads.branches.get(name)) for name in names]
+    return [(branch, head) for branch, head in found if head is not None and head != considered.get(branch)]

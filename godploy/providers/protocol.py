@@ -296,9 +296,9 @@ class Ping:
 
 @dataclass(frozen=True, slots=True)
 class Push:
-    """`ref` is whole (`refs/heads/main`, `refs/tags/v1`); `commit` is None where it was deleted, and for an annotated
-    tag the commit that it leads to or, where the provider does not tell, the tag itself. `message` is the head
-    commit's, "" where it is not told."""
+    """`ref` is whole (`refs/heads/main`, `refs/tags/v1`); `commit` is None where it was deleted or is not told (by a
+    generic hook), and for an annotated tag the commit that it leads to or, where the provider does not tell, the tag
+    itself. `message` is the head commit's, "" where it is not told."""
 
     ref: str
     commit: str | None

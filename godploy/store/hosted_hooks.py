@@ -9,6 +9,12 @@ from godploy.core.model import HostedHook
 from godploy.store import rows
 
 
+def scheme(conn: sqlite3.Connection, repository: str) -> str:
+    """How deliveries to its hook prove themselves; "" where there is one way only."""
+    row = conn.execute("SELECT scheme FROM hosted_hook WHERE repository = ?", (repository,)).fetchone()
+    return row["scheme"] if row else ""
+
+
 def of(conn: sqlite3.Connection, repository: str) -> HostedHook | None:
     row = conn.execute("SELECT * FROM hosted_hook WHERE repository = ?", (repository,)).fetchone()
     return rows.hosted_hook(row) if row else None
@@ -32,10 +38,12 @@ def note_state(conn: sqlite3.Connection, repository: str, state: str, trouble: s
 
 
 def hear(conn: sqlite3.Connection, repository: str) -> None:
-    """An authentic delivery came."""
+    """An authentic delivery came; written down once a minute at most."""
+    now = time.time()
     conn.execute(
-        "UPDATE hosted_hook SET state = 'working', trouble = NULL, heard_at = ? WHERE repository = ?",
-        (time.time(), repository),
+        "UPDATE hosted_hook SET state = 'working', trouble = NULL, heard_at = ?"
+        " WHERE repository = ? AND (state != 'working' OR heard_at < ?)",
+        (now, repository, now - 60.0),
     )
 
 

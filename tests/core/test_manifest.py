@@ -251,7 +251,7 @@ def test_contradictions_between_keys_and_services(services: str, problem: str) -
     ("environments", "problem"),
     [
         ("{staging: {branch: a, tag: b}}", "environments.staging: expected branch or tag, not both"),
-        ("{staging: {branch: 'a b'}}", "environments.staging.branch: expected the name of a branch such as main"),
+        ("{staging: {branch: 'a b'}}", "environments.staging.branch: expected a branch such as main or a pattern such as release/*"),
         ("{Staging: {}}", "environments.Staging: expected a name of lower-case letters"),
         ("{staging: {env: {}}}", 'environments.staging.env: unknown key; here it stands under "services"'),
         ("{staging: {wait_for_ci: true}}", "environments.staging.wait_for_ci: unknown key"),

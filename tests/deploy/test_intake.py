@@ -9,7 +9,7 @@ import pytest
 
 from godploy.core.model import Kind, Repository, State
 from godploy.core.naming import new_id
-from godploy.deploy import acts, intake
+from godploy.deploy import acts, considering, intake
 from godploy.store import deliveries, projects, repositories, stacks
 from tests.deploy.harness import Godploy, git
 
@@ -28,7 +28,7 @@ def fed(**environments: str) -> str:
 
 
 async def deliver(it: Godploy, repository: Repository, key: str = "", kind: str = "hook", **body: Any) -> Any:
-    return (await intake.receive(it.services, repository, kind, key or new_id(), body))[0]
+    return (await intake.receive(it.services, repository, kind, key or new_id(), {"event": "push", **body}))[0]
 
 
 async def shop(it: Godploy) -> Repository:
@@ -140,7 +140,7 @@ async def test_a_repository_that_cannot_be_asked_is_told_by_a_deployment(
     it: Godploy, monkeypatch: pytest.MonkeyPatch, refused: bool
 ) -> None:
     """It does not answer, or, since the settings were changed, Godploy may not ask it."""
-    monkeypatch.setattr(intake, "_UNREACHABLE_TRIES", 1)
+    monkeypatch.setattr(considering, "_UNREACHABLE_TRIES", 1)
     monkeypatch.setattr(it.services.git, "_private", () if refused else ("https://127.0.0.1:9/",))
     project, url = await it.project(), "https://127.0.0.1:9/far.git"
     made = await it.services.store.write(lambda conn: repositories.create(conn, project.id, "far", url=url))

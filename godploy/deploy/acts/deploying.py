@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from godploy.core import feeding
 from godploy.core.model import Delivery, Deployment, Environment, Kind, Release, Repository, Stack, State
 from godploy.core.naming import new_id
 from godploy.deploy import intake, remotes
@@ -56,9 +57,10 @@ async def _head(services: Services, stack: Stack, commit: str | None) -> tuple[s
     branch = (feed.branch if feed else None) or repository.default_branch
     if commit is not None:
         return commit, branch
-    if feed is not None and feed.tag is not None:
+    if feed is not None and (feed.tag is not None or feeding.is_pattern(feed.branch or "")):
+        by = "tags" if feed.tag is not None else f"the branches {feed.branch}"
         raise Conflict(
-            f"{environment.name} is fed by tags", next_step="name the commit: godploy deploy --commit COMMIT"
+            f"{environment.name} is fed by {by}", next_step="name the commit: godploy deploy --commit COMMIT"
         )
     heads = await services.git.heads(repository.id, await remotes.access(services, repository))
     branch = branch or heads.default
