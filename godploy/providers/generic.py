@@ -17,7 +17,7 @@ _HEADS, _TAGS = "refs/heads/", "refs/tags/"
 class Generic:
     """The sender half alone."""
 
-    signature_headers = (signing.SIGNATURE,)
+    signature_headers: tuple[str, ...] = (signing.SIGNATURE,)
 
     def well_formed(self, headers: Mapping[str, str], scheme: str, now: float) -> bool:
         return signing.well_formed(headers, now)

@@ -219,6 +219,7 @@ class Host(Protocol):
     name: str  # "github"
     title: str  # "GitHub"
     usual_base: str  # "https://github.com"; "" where each server has its own
+    single: bool  # there is no other server of it
     token_page: str  # path below the base where a person makes an access token
     token_scopes: tuple[str, ...]  # what it needs, in the provider's words
     oauth_scopes: tuple[str, ...]

@@ -112,6 +112,16 @@ def add_hook_secret(conn: sqlite3.Connection, repository_id: str, sealed: bytes,
     conn.execute("INSERT INTO hook_secret VALUES (?, ?, ?, NULL)", (repository_id, sealed, now))
 
 
+def drop_newest_hook_secret(conn: sqlite3.Connection, repository_id: str) -> None:
+    """The provider did not take it: the one before is the valid one again."""
+    conn.execute("DELETE FROM hook_secret WHERE repository = ? AND expires_at IS NULL", (repository_id,))
+    conn.execute(
+        "UPDATE hook_secret SET expires_at = NULL WHERE rowid ="
+        " (SELECT rowid FROM hook_secret WHERE repository = ? ORDER BY created_at DESC, rowid DESC LIMIT 1)",
+        (repository_id,),
+    )
+
+
 def hook_secrets(conn: sqlite3.Connection, repository_id: str) -> list[bytes]:
     query = "SELECT sealed FROM hook_secret WHERE repository = ? AND (expires_at IS NULL OR expires_at > ?)"
     return [row["sealed"] for row in conn.execute(query, (repository_id, time.time()))]

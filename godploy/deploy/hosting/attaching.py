@@ -1,0 +1,77 @@
+"""A repository at a provider becomes one of a project."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from godploy.core.model import Project, ProviderConnection, Repository
+from godploy.deploy.hosting import asking, hooks
+from godploy.deploy.services import Services
+from godploy.errors import Forbidden, NotFound
+from godploy.providers.protocol import HostedRepository, ProviderError
+from godploy.store import Connection, repositories
+from godploy.store.repositories import Hosted
+
+
+async def attach(
+    services: Services,
+    project: Project,
+    connection: ProviderConnection,
+    full_name: str,
+    *,
+    name: str,
+    manifest_path: str,
+    branch: str | None,
+) -> tuple[Repository, str | None]:
+    """(the repository, why it has no hook or None): its head is deployed by catch-up, with a hook or without.
+
+    `branch` feeds production in the default branch's place. Raises ProviderError, Forbidden, NotFound, Conflict.
+    """
+    base = connection.base
+    found = await asking.ask(services, connection, lambda host: host.repository(base, full_name))
+    if not found.administered:
+        raise Forbidden(
+            f"{connection.account_name} may not administer {found.full_name}, which making a hook needs",
+            next_step="choose one of: godploy connections repositories " + connection.name,
+        )
+    if branch is not None:
+        known = await asking.ask(services, connection, lambda host: host.branches(base, found.place))
+        if branch not in known:
+            few = ", ".join(known[:5])
+            raise NotFound(f"{found.full_name} has no branch {branch}", next_step=f"it has {few}" if few else "")
+    made = await services.store.write(
+        lambda conn: _create(conn, project, connection, found, name, manifest_path, branch or found.default_branch)
+    )
+    await services.git.create(made.id)
+    trouble = None
+    try:
+        await hooks.ensure(services, made)
+    except ProviderError as error:
+        trouble = error.message
+    services.changes.ring("poller")
+    return made, trouble
+
+
+def _create(
+    conn: Connection,
+    project: Project,
+    connection: ProviderConnection,
+    found: HostedRepository,
+    name: str,
+    manifest_path: str,
+    branch: str | None,
+) -> Repository:
+    hosted = Hosted(connection.provider, connection.id, found.id, found.full_name, found.web_url)
+    url = clone_url(connection.base, found)
+    made = repositories.create(conn, project.id, name, url=url, manifest_path=manifest_path, hosted=hosted)
+    if branch is not None:
+        repositories.set_default_branch(conn, made.id, branch)
+    return repositories.get(conn, made.id)
+
+
+def clone_url(base: str, found: HostedRepository) -> str:
+    """Where it is cloned from: at the connection's own address, whatever the provider calls itself, since the
+    credential goes with it."""
+    told, own = urlsplit(found.clone_url), urlsplit(base)
+    same = (told.scheme, told.netloc) == (own.scheme, own.netloc)
+    return found.clone_url if same else f"{base}/{found.full_name}.git"

@@ -1,0 +1,157 @@
+"""The hook of a repository at its provider: made, proven, mended, given another secret, removed."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets as random
+
+from godploy.core.model import HostedHook, Repository
+from godploy.deploy.hosting import asking
+from godploy.deploy.job import hook_context
+from godploy.deploy.services import Services
+from godploy.errors import Conflict
+from godploy.providers import HOSTS
+from godploy.providers.protocol import HookWish, ProviderError, Trouble
+from godploy.providers.protocol import HostedHook as Found
+from godploy.store import Connection, events, hosted_hooks, repositories
+
+HEARD_WITHIN = 30.0  # seconds from a hook's making to its first delivery
+_LOOK_EVERY = 1.0
+_OVERLAP = 24 * 3600.0  # seconds that a secret stays valid after there is a newer one
+
+
+def address(services: Services, repository: Repository) -> str:
+    return f"{services.settings.url}/hooks/{repository.provider}/{repository.hook_id}"
+
+
+async def ensure(services: Services, repository: Repository) -> HostedHook:
+    """Makes the hook, or makes the one that is there what it should be. What the provider refuses is noted on it and
+    raised: ProviderError."""
+    secret = await _secret(services, repository)
+    wish = HookWish(address(services, repository), secret)
+    try:
+        there = await _there(services, repository)
+        if there is None:
+            made = await asking.ask_about(
+                services, repository, lambda host, base, place: host.create_hook(base, place, wish)
+            )
+        else:
+            made = await asking.ask_about(
+                services, repository, lambda host, base, place: host.update_hook(base, place, there.id, wish)
+            )
+    except ProviderError as error:
+        await _refused(services, repository, error)
+        raise
+    await services.store.write(lambda conn: hosted_hooks.put(conn, repository.id, made.id, wish.url, made.scheme))
+    return await _kept(services, repository)
+
+
+async def _there(services: Services, repository: Repository) -> Found | None:
+    """Our hook as the provider has it: by its id, or by the end of its address, which is nobody else's."""
+    known = await services.store.read(lambda conn: hosted_hooks.of(conn, repository.id))
+    found = await asking.ask_about(services, repository, lambda host, base, place: host.hooks(base, place))
+    end = f"/hooks/{repository.provider}/{repository.hook_id}"
+    return next((each for each in found if each.url.endswith(end) or (known and each.id == known.hook)), None)
+
+
+async def _refused(services: Services, repository: Repository, error: ProviderError) -> None:
+    def write(conn: Connection) -> None:
+        if hosted_hooks.of(conn, repository.id) is None:
+            hosted_hooks.put(conn, repository.id, "", address(services, repository), "")
+        hosted_hooks.note_state(conn, repository.id, "refused", error.message)
+
+    await services.store.write(write)
+
+
+async def _kept(services: Services, repository: Repository) -> HostedHook:
+    found = await services.store.read(lambda conn: hosted_hooks.of(conn, repository.id))
+    if found is None:
+        raise Conflict(f"{repository.name} has no hook at its provider")
+    return found
+
+
+async def prove(services: Services, repository: Repository, within: float = HEARD_WITHIN) -> HostedHook:
+    """Asks the provider to send something, and waits for it; "silent" where nothing came. Raises ProviderError."""
+    with services.changes.subscribe() as hints:
+        hook = await _kept(services, repository)
+        if hook.heard_at is None and hook.hook:
+            branch = repository.default_branch or ""
+            await asking.ask_about(
+                services, repository, lambda host, base, place: host.test_hook(base, place, hook.hook, branch)
+            )
+        loop = asyncio.get_running_loop()
+        until = loop.time() + within
+        while hook.heard_at is None and hook.state == "unproven" and loop.time() < until:
+            await hints.next(_LOOK_EVERY)
+            hook = await _kept(services, repository)
+    if hook.state == "unproven":
+        reason = unreachable(services, repository)
+        await services.store.write(lambda conn: hosted_hooks.note_state(conn, repository.id, "silent", reason))
+        hook = await _kept(services, repository)
+    return hook
+
+
+def unreachable(services: Services, repository: Repository) -> str:
+    """What to say where nothing came from a new hook: a server behind a home router is a normal thing."""
+    title, minutes = HOSTS[repository.provider].title, services.settings.poll_interval / 60
+    every = f"{minutes:.0f} minutes" if minutes >= 2 else f"{services.settings.poll_interval:.0f} seconds"
+    return f"{title} could not reach {services.settings.url}; pushes will be found by polling every {every}"
+
+
+async def rotate(services: Services, repository: Repository) -> None:
+    """Another secret; the one before stays valid for a day. Where the provider does not take it, the old one alone
+    stays. Raises ProviderError."""
+    hook = await _there(services, repository)
+    if hook is None:
+        await ensure(services, repository)
+        return
+    secret = random.token_hex(32)
+    wish = HookWish(address(services, repository), secret)
+    sealed = services.keyring.seal(secret, hook_context(repository.id))
+    await services.store.write(lambda conn: repositories.add_hook_secret(conn, repository.id, sealed, _OVERLAP))
+    try:
+        made = await asking.ask_about(
+            services, repository, lambda host, base, place: host.update_hook(base, place, hook.id, wish)
+        )
+    except ProviderError as error:
+        if error.trouble is not Trouble.DOWN:  # then it may have been taken
+            await services.store.write(lambda conn: repositories.drop_newest_hook_secret(conn, repository.id))
+        raise
+    await services.store.write(lambda conn: hosted_hooks.put(conn, repository.id, made.id, wish.url, made.scheme))
+
+
+async def look_after(services: Services, repository: Repository) -> None:
+    """Once in a while: a hook that was removed or switched off at the provider, or leads to a former address of this
+    server, is mended, and told. Raises ProviderError."""
+    known = await services.store.read(lambda conn: hosted_hooks.of(conn, repository.id))
+    if known is None:
+        return
+    there = await _there(services, repository)
+    wanted = address(services, repository)
+    if there is not None and there.active and there.wanted and there.url == wanted and known.state != "refused":
+        return
+    await ensure(services, repository)
+    what = "made anew" if there is None else "led back to this server" if there.url != wanted else "switched on again"
+    text = f"the hook of {repository.name} at {HOSTS[repository.provider].title} was {what}"
+    await services.store.write(lambda conn: events.add(conn, "hook", text, project=repository.project))
+
+
+async def remove(services: Services, repository: Repository) -> None:
+    """Fine where there is none. Raises ProviderError."""
+    known = await services.store.read(lambda conn: hosted_hooks.of(conn, repository.id))
+    if known is not None and known.hook:
+        await asking.ask_about(
+            services, repository, lambda host, base, place: host.delete_hook(base, place, known.hook)
+        )
+    await services.store.write(lambda conn: hosted_hooks.remove(conn, repository.id))
+
+
+async def _secret(services: Services, repository: Repository) -> str:
+    """The newest one, made where there is none."""
+    sealed = await services.store.read(lambda conn: repositories.hook_secrets(conn, repository.id))
+    if sealed:
+        return services.keyring.unseal(sealed[-1], hook_context(repository.id))
+    secret = random.token_hex(32)
+    kept = services.keyring.seal(secret, hook_context(repository.id))
+    await services.store.write(lambda conn: repositories.add_hook_secret(conn, repository.id, kept))
+    return secret
