@@ -59,20 +59,22 @@ class Neighbour:
 class HostFact:
     """Whose a host is. `paths` are what other stacks of our own environment serve on it: path → service."""
 
-    owner: str  # "free", "project" (this one), "other" or "reserved" (the dashboard's own)
+    owner: str  # "free", "project" (this one), "other", "reserved" (the dashboard's own) or "refused" (untold why)
     environment: str | None = None  # name of the environment of this project whose routes hold it now
     paths: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The server's limits; None: no limit. Hosts and registries are names or `*.suffix` patterns."""
+    """The server's limits; None: no limit. Hosts and registries are names or `*.suffix` patterns, which `told` says
+    whether complaints may list."""
 
     memory: int | None = None
     cpus: float | None = None
     replicas: int | None = None
     hosts: tuple[str, ...] | None = None
     registries: tuple[str, ...] | None = None
+    told: bool = True
 
 
 @dataclass(frozen=True, slots=True)

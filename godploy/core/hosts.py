@@ -77,7 +77,9 @@ def check_host(host: str, where: str, facts: Facts, path: Path, complaints: Comp
     """Complains of a host that this environment may not have; whose it is instead stays untold."""
     fact = facts.hosts.get(host, _FREE)
     allowed = facts.policy.hosts
-    if fact.owner == "reserved":
+    if fact.owner == "refused":
+        complaints.add(path, f"{host} may not be used here")
+    elif fact.owner == "reserved":
         complaints.add(path, f"{host} is reserved for Godploy itself")
     elif fact.owner == "other":
         complaints.fail(path, "host_taken", host=host)
@@ -86,7 +88,8 @@ def check_host(host: str, where: str, facts: Facts, path: Path, complaints: Comp
     elif where in fact.paths:
         complaints.add(path, f"{host}{where} is served by the service {fact.paths[where]} of another stack")
     elif allowed is not None and not any(matches(host, pattern) for pattern in allowed):
-        complaints.add(path, f"this server's policy allows the hosts {', '.join(allowed)}; {host} is none of them")
+        known = f"this server's policy allows the hosts {', '.join(allowed)}; {host} is none of them"
+        complaints.add(path, known if facts.policy.told else f"{host} may not be used here")
 
 
 def matches(name: str, pattern: str) -> bool:

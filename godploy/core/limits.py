@@ -27,11 +27,12 @@ def check(specification: Specification, replicas: int, policy: Policy, complaint
     if policy.registries is not None and image is not None:
         registry = registry_of(image)
         if not any(matches(registry, pattern) for pattern in policy.registries):
-            allowed = ", ".join(policy.registries)
             key = "image" if specification.template is None else "template"
-            complaints.add(
-                (*path, key), f"this server's policy allows images from {allowed}; {image} is from {registry}"
+            known = (
+                f"this server's policy allows images from {', '.join(policy.registries)}; {image} is from {registry}"
             )
+            untold = f"this server's policy allows no images from {registry}"
+            complaints.add((*path, key), known if policy.told else untold)
 
 
 def registry_of(image: str) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from godploy.core import builds, describe
 from godploy.core import plan as planner
-from godploy.core.contexts import contexts
+from godploy.core.contexts import contexts, takes_long
+from godploy.core.discretion import discreet
 from godploy.core.facts import Context, Current, Facts, HostFact, Inputs, Neighbour, ResolvedImage
 from godploy.core.failures import failure
 from godploy.core.model import Deployment, Environment, Kind, Project, Release, Repository, Stack
@@ -19,6 +21,7 @@ from godploy.core.specification import Specification
 from godploy.deploy.job import Job
 from godploy.deploy.services import Services
 from godploy.deploy.source import Source
+from godploy.errors import Invalid
 from godploy.runtimes.protocol import ImageNotFound
 from godploy.store import Connection, projects, releases, repositories, secrets, stacks, volumes
 
@@ -117,6 +120,64 @@ async def draft(services: Services, project: Project, environment: Environment, 
         place=lambda path: source.manifest.place(path, environment=environment.name),
     )
     return replace(plan, notes=(*plan.notes, _FILES_NOT_COMPARED)) if drafted else plan
+
+
+async def proposed(
+    services: Services,
+    project: Project,
+    environment: Environment,
+    stack: Stack,
+    source: Source,
+    repository: Repository,
+    commit: str,
+) -> Plan:
+    """The plan that a push of this commit would begin with, told to people outside of the project. Nothing is pulled,
+    built or written for it: images that would have to be looked up count as found. Raises Invalid, without a word of
+    what is not the repository's own, or what the git driver raises."""
+    definitions = source.manifest.definitions(environment.name)
+    running = await services.store.read(lambda conn: of_stack(conn, stack))
+    inputs = planner.inputs(definitions, running.services, templates=services.templates, folder=source.folder)
+    facts = await gather(services, project, environment, stack, inputs.hosts)
+    facts = replace(
+        discreet(facts),
+        commit=commit,
+        folder=source.folder,
+        contexts=await _proposed_contexts(services, repository, commit, inputs),
+        images={text: ResolvedImage(id=text) for text in inputs.images},
+    )
+    return planner.plan(
+        definitions,
+        running.services,
+        facts,
+        templates=services.templates,
+        current_routes=running.routes,
+        updates=_without_image(running, facts),
+        secret_updates=changed_secrets(running, facts),
+        place=lambda path: source.manifest.place(path, environment=environment.name),
+    )
+
+
+async def _proposed_contexts(
+    services: Services, repository: Repository, commit: str, inputs: Inputs
+) -> dict[str, Context]:
+    """Patterns and paths are those of anybody who may open a pull request, so ones that are made to take long are
+    refused before they are compared."""
+    if not inputs.contexts:
+        return {}
+    entries = await services.git.tree(repository.id, commit)
+    for service, query in inputs.contexts.items():
+        if takes_long(entries, query):
+            raise Invalid(f"services.{service}.build.watch: comparing these patterns with the files takes too long")
+    return await asyncio.to_thread(contexts, entries, inputs.contexts, repository.manifest_path)
+
+
+def place(conn: Connection, project: Project, name: str, repository: Repository | None) -> tuple[Environment, Stack]:
+    """The environment and stack of a source; ones that are not there yet are made up, not made."""
+    environment = projects.environment_by_name(conn, project.id, name) or Environment("draft", project.id, name)
+    for stack in stacks.of_environment(conn, environment.id):
+        if stack.repository == (repository.id if repository else None):
+            return environment, stack
+    return environment, Stack("draft", environment.id, repository.id if repository else None, None, False, False)
 
 
 def _tree_of(current: Current | None) -> str:

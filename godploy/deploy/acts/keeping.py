@@ -7,7 +7,7 @@ import secrets as random
 from collections.abc import Mapping
 
 from godploy.core import remote
-from godploy.core.model import Deployment, Environment, Kind, Project, Release, Repository, Stack
+from godploy.core.model import Deployment, Environment, Kind, Project, Release, Repository
 from godploy.core.plan import Plan
 from godploy.core.sealing import secret_versions
 from godploy.core.specification import Specification
@@ -131,18 +131,11 @@ async def draft_plan(
     """What saving or pushing this text would do in the environment; nothing is changed by asking. Raises Invalid."""
     filename = repository.manifest_path if repository else source.DASHBOARD
     manifest = await source.parse(services, text, filename, dashboard=repository is None)
-    environment, stack = await services.store.read(lambda conn: _place(conn, project, environment_name, repository))
+    environment, stack = await services.store.read(
+        lambda conn: planning.place(conn, project, environment_name, repository)
+    )
     drafted = source.Source(manifest, posixpath.dirname(filename) if repository else "")
     return await planning.draft(services, project, environment, stack, drafted)
-
-
-def _place(conn: Connection, project: Project, name: str, repository: Repository | None) -> tuple[Environment, Stack]:
-    """The environment and stack of a source; ones that are not there yet are made up, not made."""
-    environment = projects.environment_by_name(conn, project.id, name) or Environment("draft", project.id, name)
-    for stack in stacks.of_environment(conn, environment.id):
-        if stack.repository == (repository.id if repository else None):
-            return environment, stack
-    return environment, Stack("draft", environment.id, repository.id if repository else None, None, False, False)
 
 
 async def create_repository(
