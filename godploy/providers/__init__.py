@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from godploy.providers.generic import GENERIC
+from godploy.providers.gitea import GITEA
 from godploy.providers.protocol import Host, Sender
 
-HOSTS: Mapping[str, Host] = {}
+HOSTS: Mapping[str, Host] = {"gitea": GITEA}
 """What can be asked, by name; adding one is a module and a line here and below."""
 
-SENDERS: Mapping[str, Sender] = {"generic": GENERIC}
+SENDERS: Mapping[str, Sender] = {"generic": GENERIC, "gitea": GITEA}
 """Whose deliveries are understood, by name."""

@@ -130,9 +130,12 @@ class Gitea(GiteaSender):
 
     def update_hook(self, base: str, place: Place, hook: str, wish: HookWish) -> Talk[HostedHook]:
         """Another one takes its place, with an id of its own: a server up to 1.25 at least leaves the secret of a hook
-        as it was made, whatever an edit says. Both exist for a moment, so that no push is missed."""
+        as it was made, whatever an edit says. Both exist for a moment, so that no push is missed; what an attempt that
+        was cut short has left at the same address goes, too."""
         made = yield from self.create_hook(base, place, wish)
-        yield from self.delete_hook(base, place, hook)
+        for each in (yield from self.hooks(base, place)):
+            if each.id != made.id and (each.id == hook or each.url == wish.url):
+                yield from self.delete_hook(base, place, each.id)
         return made
 
     def delete_hook(self, base: str, place: Place, hook: str) -> Talk[None]:
@@ -153,7 +156,12 @@ class Gitea(GiteaSender):
             "target_url": status.url,
         }
         url = f"{_repository_url(base, place.full_name)}/statuses/{quote(status.commit, safe='')}"
-        yield from _answered(base, answers.asking("POST", url, tree))
+        response = yield from _answered(base, answers.asking("POST", url, tree), also=(500,))
+        if response.status == 500:
+            # So it answers for a commit that it does not have, which some servers tell and others do not.
+            refused = answers.refusal(response, _TITLE)
+            gone = "object does not exist" in answers.words(response.tree())
+            raise ProviderError(Trouble.MISSING, refused.message) if gone else refused
 
     def pull_requests(self, base: str, place: Place) -> Talk[tuple[PullRequest, ...]]:
         url = f"{_repository_url(base, place.full_name)}/pulls"
@@ -233,7 +241,7 @@ def _page(base: str, url: str, query: Mapping[str, str], page: int) -> Talk[tupl
     goes with the request."""
     asked = urlencode({**query, "limit": _PAGE, "page": page})
     response = yield from _answered(base, answers.asking("GET", f"{url}?{asked}"))
-    found = _read(response)
+    found = [] if response.body.strip() == b"null" else _read(response)  # so it says that there are none
     items = answers.at(found, "data") if isinstance(found, Mapping) else found
     if not isinstance(items, list):
         raise _unreadable("a list")
