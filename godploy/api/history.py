@@ -26,12 +26,19 @@ async def list_deliveries(call: Call) -> web.Response:
     return web.json_response({"deliveries": await call.read(read)})
 
 
-async def replay_delivery(call: Call) -> web.Response:
-    def find(conn: Connection) -> Delivery:
-        found = deliveries.get(conn, call.given["delivery"])
-        if repositories.get(conn, found.repository).project != call.project.id:
-            raise NotFound("there is no such delivery")
-        return found
+async def get_delivery(call: Call) -> web.Response:
+    settings = call.services.settings
+    return web.json_response(await call.read(lambda conn: show.delivery_details(conn, settings, _delivery(conn, call))))
 
-    made = await acts.replay(call.services, await call.read(find), call.caller.name)
+
+def _delivery(conn: Connection, call: Call) -> Delivery:
+    found = deliveries.get(conn, call.given["delivery"])
+    if repositories.get(conn, found.repository).project != call.project.id:
+        raise NotFound("there is no such delivery")
+    return found
+
+
+async def replay_delivery(call: Call) -> web.Response:
+    found = await call.read(lambda conn: _delivery(conn, call))
+    made = await acts.replay(call.services, found, call.caller.name)
     return web.json_response(await call.read(lambda conn: show.delivery(conn, made)), status=202)

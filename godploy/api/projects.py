@@ -9,7 +9,6 @@ from godploy.api.call import Call, repository
 from godploy.core import describe
 from godploy.core.model import Deployment, Repository
 from godploy.deploy import acts
-from godploy.errors import Conflict
 from godploy.store import Connection, projects, repositories
 from godploy.store.repositories import Revision
 
@@ -31,40 +30,6 @@ async def create_project(call: Call) -> web.Response:
 async def get_project(call: Call) -> web.Response:
     settings = call.services.settings
     return web.json_response(await call.read(lambda conn: show.project_details(conn, settings, call.project)))
-
-
-async def list_repositories(call: Call) -> web.Response:
-    def read(conn: Connection) -> list[show.Json]:
-        found = repositories.of_project(conn, call.project.id)
-        return [show.repository(conn, call.services.settings, each) for each in found]
-
-    return web.json_response({"repositories": await call.read(read)})
-
-
-async def create_repository(call: Call) -> web.Response:
-    given = call.given
-    made, secret = await acts.create_repository(
-        call.services, call.project, given["name"], given["url"], given["manifest_path"], given["status_url"]
-    )
-    if secret is None and made.status_url is not None:  # pushed to us, but somebody is told, which is signed
-        secret = await acts.rotate_hook_secret(call.services, made)
-    return web.json_response({**await _shown(call, made), "hook_secret": secret}, status=201)
-
-
-async def get_repository(call: Call) -> web.Response:
-    return web.json_response(await _shown(call, await call.repository()))
-
-
-async def rotate_hook_secret(call: Call) -> web.Response:
-    found = await call.repository()
-    if found.url is None and found.status_url is None:
-        raise Conflict(f"{found.name} is pushed to Godploy itself, so it has no hook", next_step="push to its git_url")
-    secret = await acts.rotate_hook_secret(call.services, found)
-    return web.json_response({**await _shown(call, found), "hook_secret": secret}, status=201)
-
-
-async def _shown(call: Call, found: Repository) -> show.Json:
-    return await call.read(lambda conn: show.repository(conn, call.services.settings, found))
 
 
 async def get_dashboard_manifest(call: Call) -> web.Response:

@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
-from godploy.api import account, deployments, history, holdings, hooks, pages, projects, services
+from godploy.api import (
+    account,
+    connections,
+    deployments,
+    history,
+    holdings,
+    hooks,
+    oauth_pages,
+    pages,
+    projects,
+    repositories,
+    services,
+)
 from godploy.api.guard import OPEN, Route
 
 _API = "/api/v1"
+_CONNECTION = f"{_API}/connections/{{connection}}"
 _PROJECT = f"{_API}/projects/{{project}}"
 _REPOSITORY = f"{_PROJECT}/repositories/{{repository}}"
 _DEPLOYMENT = f"{_PROJECT}/deployments/{{number}}"
@@ -25,13 +38,36 @@ ROUTES = (
     Route("GET", f"{_API}/server", account.server, "server.read"),
     Route("GET", f"{_API}/templates", account.list_templates, "template.read"),
     Route("POST", f"{_API}/validate", account.validate_manifest, "manifest.validate"),
+    Route("GET", "/oauth/{provider}/callback", oauth_pages.oauth_callback, OPEN),
+    Route("GET", "/oauth/github/app", oauth_pages.github_app_form, OPEN),
+    Route("GET", "/oauth/github/installed", oauth_pages.github_app_installed, OPEN),
+    Route("GET", f"{_API}/providers", connections.list_providers, "account.read"),
+    Route("GET", f"{_API}/oauth-clients", connections.list_oauth_clients, "oauth_client.write"),
+    Route("PUT", f"{_API}/oauth-clients", connections.put_oauth_client, "oauth_client.write"),
+    Route("DELETE", f"{_API}/oauth-clients", connections.delete_oauth_client, "oauth_client.write"),
+    Route("GET", f"{_API}/connections", connections.list_connections, "connection.read"),
+    Route("POST", f"{_API}/connections", connections.create_connection, "connection.write"),
+    Route("DELETE", _CONNECTION, connections.delete_connection, "connection.write"),
+    Route("POST", f"{_CONNECTION}/check", connections.check_connection, "connection.read"),
+    Route("PUT", f"{_CONNECTION}/token", connections.renew_connection, "connection.write"),
+    Route("GET", f"{_CONNECTION}/repositories", connections.list_hosted_repositories, "connection.read"),
+    Route("GET", f"{_CONNECTION}/branches", connections.list_hosted_branches, "connection.read"),
+    Route("POST", f"{_API}/consents", connections.begin_consent, "connection.write"),
+    Route("GET", f"{_API}/consents/{{consent}}", connections.get_consent, "account.read"),
+    Route("DELETE", f"{_API}/consents/{{consent}}", connections.cancel_consent, "account.write"),
+    Route("POST", f"{_API}/consents/{{consent}}/confirm", connections.confirm_consent, "account.write"),
     Route("GET", f"{_API}/projects", projects.list_projects, "account.read"),
     Route("POST", f"{_API}/projects", projects.create_project, "project.create"),
     Route("GET", _PROJECT, projects.get_project, "project.read"),
-    Route("GET", f"{_PROJECT}/repositories", projects.list_repositories, "project.read"),
-    Route("POST", f"{_PROJECT}/repositories", projects.create_repository, "repository.write"),
-    Route("GET", _REPOSITORY, projects.get_repository, "project.read"),
-    Route("POST", f"{_REPOSITORY}/hook-secret", projects.rotate_hook_secret, "repository.write"),
+    Route("GET", f"{_PROJECT}/repositories", repositories.list_repositories, "project.read"),
+    Route("POST", f"{_PROJECT}/repositories", repositories.create_repository, "repository.write"),
+    Route("GET", _REPOSITORY, repositories.get_repository, "project.read"),
+    Route("POST", f"{_REPOSITORY}/hook", repositories.ensure_hook, "repository.write"),
+    Route("PUT", f"{_REPOSITORY}/connection", repositories.connect_repository, "repository.write"),
+    Route("PUT", f"{_REPOSITORY}/login", repositories.set_repository_login, "repository.write"),
+    Route("PUT", f"{_REPOSITORY}/host-keys", repositories.pin_host_keys, "repository.write"),
+    Route("POST", f"{_API}/host-keys", repositories.scan_host_keys, "repository.write"),
+    Route("POST", f"{_REPOSITORY}/hook-secret", repositories.rotate_hook_secret, "repository.write"),
     Route("GET", f"{_REPOSITORY}/manifest", projects.get_stored_manifest, "project.read"),
     Route("PUT", f"{_REPOSITORY}/manifest", projects.save_stored_manifest, "manifest.write"),
     Route("GET", f"{_PROJECT}/manifest", projects.get_dashboard_manifest, "project.read"),
@@ -60,5 +96,6 @@ ROUTES = (
     Route("DELETE", f"{_PROJECT}/hosts/{{host}}", holdings.release_host, "host.release"),
     Route("GET", f"{_PROJECT}/events", history.list_events, "project.read"),
     Route("GET", f"{_PROJECT}/deliveries", history.list_deliveries, "project.read"),
+    Route("GET", f"{_PROJECT}/deliveries/{{delivery}}", history.get_delivery, "project.read"),
     Route("POST", f"{_PROJECT}/deliveries/{{delivery}}/replay", history.replay_delivery, "deployment.create"),
 )

@@ -11,7 +11,17 @@ from godploy.core.model import Delivery, Deployment, Event, Organization, Projec
 from godploy.core.template import Template
 from godploy.deploy.status import ServiceStatus
 from godploy.settings import Settings
-from godploy.store import Connection, deployments, projects, releases, repositories, stacks
+from godploy.store import (
+    Connection,
+    access,
+    connections,
+    deployments,
+    hosted_hooks,
+    projects,
+    releases,
+    repositories,
+    stacks,
+)
 
 Json = dict[str, Any]
 
@@ -82,6 +92,24 @@ def repository(conn: Connection, settings: Settings, found: Repository) -> Json:
         "hook_url": None if own else f"{settings.url}/hooks/{found.provider}/{found.hook_id}",
         "status_url": found.status_url,
         "environments": {name: {"branch": feed.branch, "tag": feed.tag} for name, feed in found.mapping.items()},
+        "connection": connections.get(conn, found.connection).name if found.connection else None,
+        "full_name": found.full_name,
+        "web_url": found.web_url,
+        "hook": _hook(conn, found),
+        "deploy_key": access.of(conn, found.id).public_key,
+    }
+
+
+def _hook(conn: Connection, found: Repository) -> Json | None:
+    made = hosted_hooks.of(conn, found.id)
+    if made is None:
+        return None
+    return {
+        "state": made.state,
+        "trouble": made.trouble,
+        "url": made.url,
+        "made_at": time(made.made_at),
+        "heard_at": maybe_time(made.heard_at),
     }
 
 
@@ -223,6 +251,16 @@ def delivery(conn: Connection, found: Delivery) -> Json:
         "commit": found.body.get("commit"),
         "received_at": time(found.received_at),
         "decided_at": maybe_time(found.decided_at),
+    }
+
+
+def delivery_details(conn: Connection, settings: Settings, found: Delivery) -> Json:
+    caused = deployments.of_delivery(conn, found.id)
+    return {
+        **delivery(conn, found),
+        "headers": dict(found.headers or {}),
+        "told": dict(found.body),
+        "deployments": [deployment(conn, settings, each) for each in caused],
     }
 
 

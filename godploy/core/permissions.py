@@ -10,10 +10,11 @@ from collections.abc import Mapping
 
 SIGNED_IN = frozenset({"account.read", "account.write", "template.read", "manifest.validate"})
 
-ADMINISTRATOR = frozenset({"server.read", "host.give"})
+ADMINISTRATOR = frozenset({"server.read", "host.give", "oauth_client.write"})
 
 _VIEWER = frozenset({"project.read", "repository.pull"})
 _DEVELOPER = _VIEWER | {
+    "connection.read",
     "deployment.create",
     "manifest.write",
     "repository.push",
@@ -22,7 +23,7 @@ _DEVELOPER = _VIEWER | {
     "secret.write",
     "service.write",
 }
-_ADMIN = _DEVELOPER | {"project.create", "repository.write", "host.release", "volume.delete"}
+_ADMIN = _DEVELOPER | {"connection.write", "project.create", "repository.write", "host.release", "volume.delete"}
 
 ROLES: Mapping[str, frozenset[str]] = {
     "viewer": _VIEWER,

@@ -61,6 +61,8 @@ class Gitea(GiteaSender):
     name = "gitea"
     title = _TITLE
     usual_base = ""
+    single = False
+    token_username = ""
     token_page = _APPLICATIONS
     token_scopes = _SCOPES
     # A word that it does not know would be taken as full access, so nothing is asked for on trial.

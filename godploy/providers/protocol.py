@@ -222,6 +222,7 @@ class Host(Protocol):
     single: bool  # there is no other server of it
     token_page: str  # path below the base where a person makes an access token
     token_scopes: tuple[str, ...]  # what it needs, in the provider's words
+    token_username: str  # what it takes beside a token, in words; "" for nothing
     oauth_scopes: tuple[str, ...]
     oauth_page: str  # path below the base where an OAuth client is registered
     pkce: bool

@@ -122,6 +122,10 @@ def remove(conn: sqlite3.Connection, connection_id: str) -> None:
     conn.execute("DELETE FROM connection WHERE id = ?", (connection_id,))
 
 
+def use(conn: sqlite3.Connection, repository: str, connection: str) -> None:
+    conn.execute("UPDATE repository SET connection = ? WHERE id = ?", (connection, repository))
+
+
 def repositories_of(conn: sqlite3.Connection, connection_id: str) -> list[Repository]:
     query = "SELECT * FROM repository WHERE connection = ? ORDER BY name"
     return [rows.repository(row) for row in conn.execute(query, (connection_id,))]

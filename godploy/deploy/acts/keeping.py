@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import posixpath
-import secrets as random
 from collections.abc import Mapping
 
-from godploy.core import remote
 from godploy.core.model import Deployment, Environment, Kind, Project, Release, Repository
 from godploy.core.plan import Plan
 from godploy.core.sealing import secret_versions
 from godploy.core.specification import Specification
 from godploy.deploy import intake, planning, source
-from godploy.deploy.job import hook_context, secret_context
+from godploy.deploy.job import secret_context
 from godploy.deploy.services import Services
-from godploy.errors import Conflict, Invalid
+from godploy.errors import Conflict
 from godploy.store import Connection, deployments, events, projects, releases, repositories, secrets, stacks, volumes
 from godploy.store.deployments import Request
 from godploy.store.repositories import Revision
@@ -136,48 +134,6 @@ async def draft_plan(
     )
     drafted = source.Source(manifest, posixpath.dirname(filename) if repository else "")
     return await planning.draft(services, project, environment, stack, drafted)
-
-
-async def create_repository(
-    services: Services,
-    project: Project,
-    name: str,
-    url: str | None,
-    manifest_path: str,
-    status_url: str | None = None,
-) -> tuple[Repository, str | None]:
-    """(the repository, its hook secret in plain for one elsewhere, whose head is then deployed by catch-up).
-
-    `status_url` is told, signed with that secret, what becomes of its deployments. Raises Conflict, and Invalid for an
-    address that may not be reached.
-    """
-    if posixpath.normpath(manifest_path) != manifest_path or manifest_path.startswith(("/", "..")):
-        raise Invalid(
-            f"{manifest_path} is not the path of a file in the repository",
-            next_step="write it from the repository's root, such as godploy.yaml or api/godploy.yaml",
-        )
-    for address in (url, status_url):
-        if address is not None:
-            remote.parse(address, services.settings.private_bases)
-    made = await services.store.write(
-        lambda conn: repositories.create(
-            conn, project.id, name, url=url, manifest_path=manifest_path, status_url=status_url
-        )
-    )
-    await services.git.create(made.id)
-    if url is None:
-        return made, None
-    secret = await rotate_hook_secret(services, made)
-    services.changes.ring("poller")
-    return made, secret
-
-
-async def rotate_hook_secret(services: Services, repository: Repository, overlap: float = 24 * 3600.0) -> str:
-    """A new hook secret, in plain, once; the one before stays valid for `overlap` seconds."""
-    secret = random.token_hex(32)
-    sealed = services.keyring.seal(secret, hook_context(repository.id))
-    await services.store.write(lambda conn: repositories.add_hook_secret(conn, repository.id, sealed, overlap))
-    return secret
 
 
 async def delete_volume(services: Services, volume_id: str, actor: str) -> None:

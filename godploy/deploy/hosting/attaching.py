@@ -69,6 +69,14 @@ def _create(
     return repositories.get(conn, made.id)
 
 
+async def must_see(services: Services, repository: Repository, connection: ProviderConnection) -> None:
+    """Raises Forbidden where the connection does not see it as one that it may administer; ProviderError."""
+    wanted = repository.remote_id or ""
+    found = await asking.ask(services, connection, lambda host: host.located(connection.base, wanted))
+    if not found.administered:
+        raise Forbidden(f"{connection.account_name} may not administer {found.full_name}")
+
+
 def clone_url(base: str, found: HostedRepository) -> str:
     """Where it is cloned from: at the connection's own address, whatever the provider calls itself, since the
     credential goes with it."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import secrets as random
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from godploy.core.model import Consent, ProviderConnection
@@ -23,7 +23,6 @@ from godploy.errors import Conflict, GodployError, Invalid
 from godploy.providers import HOSTS, github_app, oauth
 from godploy.providers.protocol import Account, Credential
 from godploy.store import Connection, connections, consents
-from godploy.store.connections import Wanted
 from godploy.store.consents import LIFETIME
 
 _CODE_LETTERS = "BCDFGHJKLMNPQRSTVWXZ"  # no vowels, so no words; RFC 8628 section 6.1
@@ -39,21 +38,27 @@ class Answered:
     install_url: str | None = None
 
 
-async def begin(services: Services, wanted: Consent) -> tuple[Consent, str]:
-    """(the consent, the address to open). `wanted` without times, stage and id. Raises Conflict where no OAuth client
-    was entered."""
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A consent to be, for the token of the terminal that asks. `renews`: the id of a connection."""
+
+    organization: str
+    token: str
+    provider: str
+    base: str
+    kind: str
+    name: str | None = None
+    renews: str | None = None
+    owner: str | None = None
+
+
+async def begin(services: Services, wanted: Wanted) -> tuple[Consent, str]:
+    """(the consent, the address to open). Raises Conflict where no OAuth client was entered."""
     host, base = HOSTS[wanted.provider], wanted.base
     state, verifier, now = random.token_urlsafe(32), oauth.new_verifier(), time.time()
     begun = Consent(
         id=new_id(),
-        organization=wanted.organization,
-        token=wanted.token,
-        provider=wanted.provider,
-        base=base,
-        kind=wanted.kind,
-        name=wanted.name,
-        renews=wanted.renews,
-        owner=wanted.owner,
+        **{field.name: getattr(wanted, field.name) for field in fields(wanted)},
         stage="waiting",
         account_id=None,
         account_name=None,
@@ -153,7 +158,7 @@ async def confirm(services: Services, consent_id: str, token: str, code: str, ac
             connecting.must_be_the_same(found, Account(consent.account_id or "", consent.account_name or ""))
             connections.keep(conn, found.id, services.keyring.seal(text, credentials.context(found.id)), None)
             return connections.get(conn, found.id)
-        wanted = Wanted(
+        wanted = connections.Wanted(
             consent.organization,
             consent.provider,
             consent.base,
