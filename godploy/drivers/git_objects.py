@@ -18,6 +18,7 @@ _TREE_LIMIT = 8 * 1024 * 1024
 _RECORD_LIMIT = 64 * 1024
 _MESSAGE_LIMIT = 64 * 1024
 _COMPARING = 20.0  # seconds
+_COMPARING_MEMORY = 128 * 1024 * 1024
 _REGULAR = ("100644", "100755", "100664")
 _KINDS = {"120000": "a symbolic link", "160000": "a submodule", "40000": "a folder"}
 
@@ -93,10 +94,12 @@ async def list_tree(directory: Path, commit: str, max_entries: int, max_bytes: i
 
 
 async def list_changed(directory: Path, old: str, new: str, limit: int) -> tuple[list[str], bool]:
-    """The paths that differ, and whether these are all. Trees without a file can be so many that git says nothing for
-    ever, hence the time. Raises GitError."""
+    """The paths that differ, and whether these are all. A tree of a few hundred bytes can unfold to millions of files,
+    which git collects before it says one, or of folders without a file, of which it says nothing: hence the limits of
+    memory and time. Raises GitError."""
     paths: list[str] = []
-    comparing = command(directory, "diff-tree", "-r", "--name-only", "-z", "--no-renames", old, new)
+    arguments = ("diff-tree", "-r", "--name-only", "-z", "--no-renames")
+    comparing = command(directory, *arguments, old, new, max_memory=_COMPARING_MEMORY)
     async with spawn(comparing) as process:
         try:
             async with asyncio.timeout(_COMPARING):
@@ -107,6 +110,8 @@ async def list_changed(directory: Path, old: str, new: str, limit: int) -> tuple
                 code = await process.wait()
         except (TimeoutError, TreeTooLarge):
             return paths, False
+    if b"out of memory" in process.stderr.lower():
+        return paths, False
     if code != 0:
         raise GitError("git_failed", detail=process.stderr.decode(errors="replace").strip())
     return paths, True

@@ -73,10 +73,18 @@ def environment(config: Mapping[str, str] | None = None) -> dict[str, str]:
 
 
 def command(
-    directory: Path, *argv: str, stdin: bytes | None = None, env: Mapping[str, str] | None = None, max_file: int = 0
+    directory: Path,
+    *argv: str,
+    stdin: bytes | None = None,
+    env: Mapping[str, str] | None = None,
+    max_file: int = 0,
+    max_memory: int = 0,
 ) -> Command:
-    """git on the bare repository in `directory`; with `max_file` no file that it writes grows beyond so many bytes."""
-    limited = ("prlimit", f"--fsize={max_file}") if max_file else ()
+    """git on the bare repository in `directory`; with `max_file` no file that it writes grows beyond so many bytes,
+    with `max_memory` it takes no more of these for its data."""
+    limits = {"fsize": max_file, "data": max_memory}
+    given = [f"--{name}={limit}" for name, limit in limits.items() if limit]
+    limited = ("prlimit", *given) if given else ()
     return Command(
         (*limited, "git", *argv), env={**environment(), "GIT_DIR": str(directory), **(env or {})}, stdin=stdin
     )

@@ -206,6 +206,11 @@ async def test_secret_files_are_private_and_gone_afterwards(tmp_path: Path) -> N
     assert not Path(path).parent.exists()
 
 
+async def test_the_environment_names_secret_files_too() -> None:
+    command = Command(("sh", "-c", 'cat "$PLACE"'), env={"PLACE": "{secrets}/TOKEN"}, secret_files={"TOKEN": "value"})
+    assert (await run(command, timeout=5)).stdout == b"value"
+
+
 async def test_secret_files_are_gone_after_a_cancellation(tmp_path: Path) -> None:
     file = tmp_path / "path"
     command = Command(
