@@ -66,15 +66,13 @@ class HostFact:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The server's limits; None: no limit. Hosts and registries are names or `*.suffix` patterns, which `told` says
-    whether complaints may list."""
+    """The server's limits; None: no limit. Hosts and registries are names or `*.suffix` patterns."""
 
     memory: int | None = None
     cpus: float | None = None
     replicas: int | None = None
     hosts: tuple[str, ...] | None = None
     registries: tuple[str, ...] | None = None
-    told: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,4 +107,5 @@ class Facts:
     taken_names: frozenset[str] = frozenset()  # generated hosts that belong to somebody else
     short_id: str = ""  # appended to a generated name that is taken
     policy: Policy = Policy()
+    policy_told: bool = True  # whether complaints may list what it allows
     stopped: frozenset[str] = frozenset()

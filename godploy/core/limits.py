@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from godploy.core.complaints import Complaints
-from godploy.core.facts import Policy
+from godploy.core.facts import Facts
 from godploy.core.hosts import matches
 from godploy.core.problems import Path
 from godploy.core.specification import Specification
@@ -11,8 +11,9 @@ from godploy.core.specification import Specification
 _UNITS = (("G", 1 << 30), ("M", 1 << 20), ("K", 1 << 10))
 
 
-def check(specification: Specification, replicas: int, policy: Policy, complaints: Complaints) -> None:
+def check(specification: Specification, replicas: int, facts: Facts, complaints: Complaints) -> None:
     """Complains of every limit that the service is over. Hosts are checked where routes are."""
+    policy = facts.policy
     path: Path = ("services", specification.service)
     if policy.memory is not None and specification.memory > policy.memory:
         said = f"{size(specification.memory)} of memory is more than the {size(policy.memory)}"
@@ -32,7 +33,7 @@ def check(specification: Specification, replicas: int, policy: Policy, complaint
                 f"this server's policy allows images from {', '.join(policy.registries)}; {image} is from {registry}"
             )
             untold = f"this server's policy allows no images from {registry}"
-            complaints.add((*path, key), known if policy.told else untold)
+            complaints.add((*path, key), known if facts.policy_told else untold)
 
 
 def registry_of(image: str) -> str:

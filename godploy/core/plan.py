@@ -344,7 +344,7 @@ def _check(decision: ServicePlan, definitions: Definitions, facts: Facts, compla
         message = f"two containers at a time would use the volume {alone[0]}; use replace or auto"
         complaints.add(("services", service, "deploy", "strategy"), message)
     if decision.action != "unchanged":
-        limits.check(specification, decision.replicas, facts.policy, complaints)
+        limits.check(specification, decision.replicas, facts, complaints)
 
 
 def _same_text(definition: Mapping[str, Any], before: Mapping[str, Any]) -> bool:
