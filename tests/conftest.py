@@ -11,6 +11,20 @@ import requests
 from blockbuster import blockbuster_ctx
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("gitea", "a real Gitea or Forgejo; without it the tests that need one are left out")
+    group.addoption("--gitea", metavar="ADDRESS", help="its web address; it must be free to post to loopback")
+    group.addoption("--gitea-login", metavar="FILE", help='holds "name password" of its administrator')
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--gitea") and config.getoption("--gitea-login"):
+        return
+    left_out = [item for item in items if "gitea" in getattr(item, "fixturenames", ())]
+    items[:] = [item for item in items if item not in left_out]
+    config.hook.pytest_deselected(items=left_out)
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _never_block_the_loop() -> Iterator[None]:
     """A call of ours that would block the event loop (a file, a socket, a sleep) raises BlockingError instead."""

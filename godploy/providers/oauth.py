@@ -36,10 +36,11 @@ def authorize_url(
 ) -> str:
     """Where the browser goes; `challenge` "" is without PKCE."""
     more = {"code_challenge": challenge, "code_challenge_method": "S256"} if challenge else {}
+    # oauthlib refuses http, whose use is decided where the server's private bases are known; only the query is its own.
     asked: str = WebApplicationClient(client.id).prepare_request_uri(
-        endpoint, redirect_uri=callback, scope=list(scopes) or None, state=state, **more
+        "https://here", redirect_uri=callback, scope=list(scopes) or None, state=state, **more
     )
-    return asked
+    return endpoint + asked.removeprefix("https://here")
 
 
 def exchange(
