@@ -1,18 +1,26 @@
-"""GitLab, gitlab.com or self-managed: https://docs.gitlab.com/api/rest/
+"""GitLab, at gitlab.com or at an address of its own: https://docs.gitlab.com/api/rest/
 
-What its deliveries tell is in `gitlab_events`.
+Projects are named by their number, which no rename changes. What its deliveries tell is in `gitlab_events`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Generator, Mapping
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote, urlencode
 
 from godploy.core.remote import is_branch, is_commit
 from godploy.providers import answers, oauth
-from godploy.providers.gitlab_events import SIGNATURE, TOKEN, GitLabSender, plain_token, signing_token
+from godploy.providers.gitlab_events import (
+    SIGNATURE_SCHEME,
+    TOKEN_SCHEME,
+    GitLabSender,
+    is_fork,
+    plain_token,
+    signing_token,
+)
 from godploy.providers.protocol import (
     Account,
     CommitStatus,
@@ -34,12 +42,16 @@ from godploy.providers.protocol import (
 )
 
 _TITLE = "GitLab"
-_TOKENS = "/-/user_settings/personal_access_tokens"
+_SCOPES = ("api", "read_repository")  # only `api` makes hooks and sets statuses
+_TOKENS = "/-/user_settings/personal_access_tokens?name=Godploy&scopes=" + ",".join(_SCOPES)
+_MAINTAINER = 40  # https://docs.gitlab.com/api/access_requests/#valid-access-levels
 _PAGE, _MOST_PAGES = 100, 20
-_LONGEST_TEXT = 140  # code points; GitLab takes 255
-_FULL_NAME = re.compile(r"[A-Za-z0-9_.-]{1,255}(?:/[A-Za-z0-9_.-]{1,255}){1,20}")
+_LONGEST_TEXT = 255  # characters of each of a status's texts
+_SEGMENT = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,254}"
+_FULL_NAME = re.compile(rf"{_SEGMENT}(?:/{_SEGMENT}){{1,30}}")
+_NUMBER = re.compile(r"[0-9]{1,9}")
 _EVENTS = ("push_events", "tag_push_events", "merge_requests_events")
-_REDIRECTS = (301, 302, 307, 308)
+_SENDS_NOTHING = (404, 422, 500)  # a test of a project without commits, or one that did not arrive
 
 _STATES = {
     StatusState.PENDING: "pending",
@@ -53,16 +65,14 @@ _STATES = {
 
 
 class GitLab(GitLabSender):
-    """Both halves: what can be asked, and what is told. Projects are addressed by their ids, which a rename leaves."""
+    """Both halves: what can be asked, and what is told."""
 
     name = "gitlab"
     title = _TITLE
     usual_base = "https://gitlab.com"
-    single = False
     token_page = _TOKENS
-    token_scopes = ("api", "read_repository")
-    token_username = ""
-    oauth_scopes = ("api", "read_user", "read_repository")
+    token_scopes = _SCOPES
+    oauth_scopes = _SCOPES
     oauth_page = "/-/user_settings/applications"
     pkce = True
 
@@ -70,102 +80,117 @@ class GitLab(GitLabSender):
         return f"{base}/api/v4"
 
     def authorization(self, credential: Credential) -> Mapping[str, str]:
+        """Tokens of all kinds go so: https://docs.gitlab.com/api/rest/authentication/"""
         return {"Authorization": f"Bearer {credential.token}"}
 
     def git_login(self, credential: Credential) -> tuple[str, str]:
         return "oauth2", credential.token
 
     def account(self, base: str) -> Talk[Account]:
-        """A project's or a group's own token is of a bot, which has a name like anybody."""
+        """A project's or group's token belongs to a user made for it. A token that a person made tells its scopes and
+        its end; an OAuth grant is not asked about itself there, which older servers do not have at all."""
         user = yield from _tree(base, answers.asking("GET", f"{self.api(base)}/user"))
         number, name = answers.number(user, "id"), answers.text(user, "username")
         if not number or not name:
             raise _unreadable("who the token belongs to")
-        return Account(str(number), name)
+        request = answers.asking("GET", f"{self.api(base)}/personal_access_tokens/self")
+        response = yield from _answered(base, request, also=(400, 401, 403, 404))
+        own = response.tree() if response.status == 200 else None
+        scopes = answers.at(own, "scopes")
+        told = tuple(each for each in scopes if isinstance(each, str)) if isinstance(scopes, list) else None
+        return Account(str(number), name, told, _midnight(answers.text(own, "expires_at")))
 
     def repositories(self, base: str, search: str, limit: int) -> Talk[Listing]:
-        query = {"membership": "true", "min_access_level": 40, "archived": "false", "simple": "true"}
-        more = {"search": search, "search_namespaces": "true"} if search else {}
-        asked = {**query, **more, "order_by": "last_activity_at"}
-        items = yield from _pages(base, f"{self.api(base)}/projects", asked, limit + 1)
-        found = [each for each in (_hosted(base, item, administered=True) for item in items) if each is not None]
-        return Listing(tuple(found[:limit]), complete=len(found) <= limit)
+        """The server searches descriptions, too, so what it finds is looked through again."""
+        query = {
+            "membership": "true",
+            "min_access_level": str(_MAINTAINER),
+            "archived": "false",
+            "simple": "true",
+            "order_by": "last_activity_at",
+            "sort": "desc",
+        }
+        if search:
+            query |= {"search": search, "search_namespaces": "true"}
+        found: list[HostedRepository] = []
+        page: int | None = 1
+        while page is not None and page <= _MOST_PAGES and len(found) <= limit:
+            items, page = yield from _page(base, f"{self.api(base)}/projects", query, page)
+            named = (item for item in items if _is_named(item, search))
+            found += [each for each in (_hosted(base, item, administered=True) for item in named) if each is not None]
+        return Listing(tuple(found[:limit]), complete=page is None and len(found) <= limit)
 
     def repository(self, base: str, full_name: str) -> Talk[HostedRepository]:
-        return (yield from self._one(base, full_name))
+        return (yield from self.located(base, full_name))
 
     def located(self, base: str, id: str) -> Talk[HostedRepository]:
-        return (yield from self._one(base, id))
-
-    def _one(self, base: str, address: str) -> Talk[HostedRepository]:
-        item = yield from _tree(base, answers.asking("GET", f"{self.api(base)}/projects/{quote(address, safe='')}"))
-        permissions = answers.at(item, "permissions")
-        ways = ("project_access", "group_access")
-        level = max(answers.number(permissions, way, "access_level") for way in ways)
-        found = _hosted(base, item, administered=level >= 40)
+        item = yield from _tree(base, answers.asking("GET", _project(self.api(base), id)))
+        levels = (
+            answers.number(item, "permissions", access, "access_level") for access in ("project_access", "group_access")
+        )
+        found = _hosted(base, item, administered=max(levels) >= _MAINTAINER)
         if found is None:
             raise _unreadable("a project")
         return found
 
     def branches(self, base: str, place: Place) -> Talk[tuple[str, ...]]:
-        items = yield from _pages(base, f"{_project(base, place)}/repository/branches", {}, _PAGE * _MOST_PAGES)
+        items = yield from _pages(base, f"{_project(self.api(base), place.id)}/repository/branches")
         return tuple(name for name in (answers.text(item, "name") for item in items) if is_branch(name))
 
     def hooks(self, base: str, place: Place) -> Talk[tuple[HostedHook, ...]]:
-        items = yield from _pages(base, f"{_project(base, place)}/hooks", {}, _PAGE * _MOST_PAGES)
-        return tuple(hook for hook in map(_hook, items) if hook is not None)
+        items = yield from _pages(base, self._hooks(base, place))
+        return tuple(found for found in map(_hook, items) if found is not None)
 
     def create_hook(self, base: str, place: Place, wish: HookWish) -> Talk[HostedHook]:
-        return (yield from self._put_hook(base, place, "", wish))
+        tree = {**_wished(wish), "name": "Godploy", "enable_ssl_verification": True}
+        made = yield from _one_hook(base, answers.asking("POST", self._hooks(base, place), tree))
+        return (yield from self._signing(base, place, made, wish))
 
     def update_hook(self, base: str, place: Place, hook: str, wish: HookWish) -> Talk[HostedHook]:
-        """A hook's secrets are lost where its address changes, so they are always sent."""
-        return (yield from self._put_hook(base, place, hook, wish))
-
-    def _put_hook(self, base: str, place: Place, hook: str, wish: HookWish) -> Talk[HostedHook]:
-        """Servers of before 19 leave the signing token out in silence. One that takes it is told to send the other no
-        more: a hook proves itself one way."""
-        url = f"{_project(base, place)}/hooks"
-        method, there = ("PUT", f"{url}/{quote(hook, safe='')}") if hook else ("POST", url)
-        tree = {"url": wish.url, **dict.fromkeys(_EVENTS, True), "enable_ssl_verification": True}
-        secrets = {"token": plain_token(wish.secret), "signing_token": signing_token(wish.secret)}
-        made = _hook((yield from _tree(base, answers.asking(method, there, {**tree, **secrets}))))
-        if made is not None and made.scheme == SIGNATURE:
-            alone = {**tree, "token": "", "signing_token": secrets["signing_token"]}
-            request = answers.asking("PUT", f"{url}/{quote(made.id, safe='')}", alone)
-            made = _hook((yield from _tree(base, request)))
-        if made is None:
-            raise _unreadable("the hook that it made")
+        """A change of its address takes its secrets away, so they are sent each time. One that was switched off comes
+        back only by a test that arrives: https://docs.gitlab.com/user/project/integrations/webhooks/#auto-disabled-webhooks"""
+        url = f"{self._hooks(base, place)}/{quote(hook, safe='')}"
+        made = yield from _one_hook(base, answers.asking("PUT", url, _wished(wish)))
+        made = yield from self._signing(base, place, made, wish)
+        if not made.active and (yield from self.test_hook(base, place, hook, "")):
+            made = yield from _one_hook(base, answers.asking("GET", url))
         return made
 
+    def _signing(self, base: str, place: Place, made: HostedHook, wish: HookWish) -> Talk[HostedHook]:
+        """Takes the plain token away again where the server can sign; an older one has silently ignored the other."""
+        if made.scheme != SIGNATURE_SCHEME:
+            return made
+        url = f"{self._hooks(base, place)}/{quote(made.id, safe='')}"
+        tree = {**_wished(wish), "token": ""}
+        return (yield from _one_hook(base, answers.asking("PUT", url, tree)))
+
     def delete_hook(self, base: str, place: Place, hook: str) -> Talk[None]:
-        request = answers.asking("DELETE", f"{_project(base, place)}/hooks/{quote(hook, safe='')}")
+        request = answers.asking("DELETE", f"{self._hooks(base, place)}/{quote(hook, safe='')}")
         yield from _answered(base, request, also=(404,))
 
     def test_hook(self, base: str, place: Place, hook: str, branch: str) -> Talk[bool]:
-        """It sends the last push to itself; a project without commits has none to send, and an old server no way."""
-        url = f"{_project(base, place)}/hooks/{quote(hook, safe='')}/test/push_events"
-        response = yield from _answered(base, answers.asking("POST", url), also=(404, 422, 429, 500))
+        """It sends a push of the default branch, and says whether that arrived."""
+        url = f"{self._hooks(base, place)}/{quote(hook, safe='')}/test/push_events"
+        response = yield from _answered(base, answers.asking("POST", url), also=_SENDS_NOTHING)
         return response.status < 300
 
     def set_status(self, base: str, place: Place, status: CommitStatus) -> Talk[None]:
-        tree = {
-            "state": _STATES[status.state],
-            "name": status.context[:_LONGEST_TEXT],
-            "description": status.description[:_LONGEST_TEXT],
-            "target_url": status.url,
-            **({"ref": status.branch} if status.branch else {}),
-        }
-        url = f"{_project(base, place)}/statuses/{quote(status.commit, safe='')}"
-        response = yield from _answered(base, answers.asking("POST", url, tree), also=(400,))
-        # Older servers refuse to say the same again, or less than before: it is said already.
-        if response.status == 400 and "Cannot transition status" not in answers.words(response.tree()):
-            raise answers.refusal(response, _TITLE)
+        """A state that it is in already is refused by older servers, in these words."""
+        texts = {"description": _cut(status.description)}
+        # Half a name or an address would be another one.
+        whole = {"ref": status.branch, "target_url": status.url}
+        texts |= {name: text for name, text in whole.items() if text and len(text) <= _LONGEST_TEXT}
+        tree = {"state": _STATES[status.state], "name": _cut(status.context), **texts}
+        url = f"{_project(self.api(base), place.id)}/statuses/{quote(status.commit, safe='')}"
+        response = yield answers.asking("POST", url, tree)
+        repeated = response.status == 400 and "Cannot transition status" in answers.words(response.tree())
+        if not repeated and not 200 <= response.status < 300:
+            raise _refusal(base, response)
 
     def pull_requests(self, base: str, place: Place) -> Talk[tuple[PullRequest, ...]]:
-        query = {"state": "opened", "order_by": "updated_at"}
-        items = yield from _pages(base, f"{_project(base, place)}/merge_requests", query, _PAGE)
-        return tuple(pull for pull in map(_merge_request, items) if pull is not None)
+        query = {"state": "opened", "order_by": "updated_at", "sort": "desc"}
+        items, _ = yield from _page(base, f"{_project(self.api(base), place.id)}/merge_requests", query, 1)
+        return tuple(found for found in (_pull(base, item) for item in items[:_PAGE]) if found is not None)
 
     def pull_ref(self, number: int, branch: str) -> str:
         return f"refs/merge-requests/{number}/head"
@@ -177,107 +202,169 @@ class GitLab(GitLabSender):
         return (yield from oauth.exchange(f"{base}/oauth/token", _TITLE, client, callback, code, verifier))
 
     def refresh(self, base: str, client: OAuthClient, callback: str, refresh: str) -> Talk[Grant]:
+        """Both old tokens end with it."""
         return (yield from oauth.refresh(f"{base}/oauth/token", _TITLE, client, callback, refresh))
+
+    def _hooks(self, base: str, place: Place) -> str:
+        return f"{_project(self.api(base), place.id)}/hooks"
 
 
 GITLAB = GitLab()
 
 
-def _project(base: str, place: Place) -> str:
-    return f"{base}/api/v4/projects/{quote(place.id, safe='')}"
+def _project(api: str, id: str) -> str:
+    """By its number or by its whole name, as one segment."""
+    return f"{api}/projects/{quote(id, safe='')}"
 
 
-def _answered(base: str, request: Request, also: tuple[int, ...] = ()) -> Talk[Response]:
-    """As `answers.answered`, with a word on what a person can do."""
-    response = yield request
-    if 200 <= response.status < 300 or response.status in also:
-        return response
-    if response.status in _REDIRECTS:
-        raise ProviderError(Trouble.MISSING, f"{_TITLE} knows the project by another name now")
-    error = answers.refusal(response, _TITLE)
-    if error.trouble is Trouble.CREDENTIAL:
-        error.next_step = f"connect it anew, or make another access token at {base}{_TOKENS}"
-    elif error.trouble is Trouble.FORBIDDEN:
-        error.next_step = (
-            f"the token needs the scopes api and read_repository, its account the role Maintainer: {base}{_TOKENS}"
-        )
-    elif error.trouble is Trouble.INVALID and "Invalid url" in error.message:
-        error.next_step = (
-            "its administrator allows hooks to the local network: Admin, Settings, Network, Outbound requests"
-        )
-    raise error
+def _wished(wish: HookWish) -> dict[str, Any]:
+    """Both forms of the secret: whether the server knows the newer one is told by its answer only."""
+    return {
+        "url": wish.url,
+        **dict.fromkeys(_EVENTS, True),
+        "push_events_branch_filter": "",
+        "branch_filter_strategy": "all_branches",
+        "token": plain_token(wish.secret),
+        "signing_token": signing_token(wish.secret),
+    }
 
 
-def _tree(base: str, request: Request) -> Talk[Any]:
-    found = (yield from _answered(base, request)).tree()
+def _hook(item: Any) -> HostedHook | None:
+    number, url = answers.number(item, "id"), answers.text(item, "url")
+    if not number or not url:
+        return None
+    signs = answers.at(item, "signing_token_present") is True
+    every = answers.text(item, "branch_filter_strategy") == "all_branches"
+    filtered = bool(answers.text(item, "push_events_branch_filter")) and not every
+    return HostedHook(
+        id=str(number),
+        url=url,
+        scheme=SIGNATURE_SCHEME if signs else TOKEN_SCHEME,
+        active=(answers.text(item, "alert_status") or "executable") == "executable",
+        wanted=not filtered and all(answers.at(item, event) is True for event in _EVENTS),
+    )
+
+
+def _one_hook(base: str, request: Request) -> Talk[HostedHook]:
+    found = _hook((yield from _tree(base, request)))
     if found is None:
-        raise _unreadable("something that is JSON; is the address right?")
+        raise _unreadable("the hook")
     return found
 
 
-def _unreadable(what: str) -> ProviderError:
-    return ProviderError(Trouble.DOWN, f"{_TITLE} did not answer {what}")
-
-
-def _pages(base: str, url: str, query: Mapping[str, Any], most: int) -> Talk[list[Any]]:
-    """Page by page; the addresses are made here and never read from an answer, since the token goes with them."""
-    found: list[Any] = []
-    for page in range(1, _MOST_PAGES + 1):
-        asked = urlencode({**query, "per_page": _PAGE, "page": page})
-        response = yield from _answered(base, answers.asking("GET", f"{url}?{asked}"))
-        items = response.tree()
-        if not isinstance(items, list):
-            raise _unreadable("a list")
-        found += items
-        last = len(items) < _PAGE if "x-next-page" not in response.headers else not response.headers["x-next-page"]
-        if last or not items or len(found) >= most:
-            break
-    return found[:most]
+def _is_named(item: Any, search: str) -> bool:
+    names = (answers.text(item, "path_with_namespace"), answers.text(item, "name_with_namespace"))
+    return any(search.casefold() in name.casefold() for name in names)
 
 
 def _hosted(base: str, item: Any, *, administered: bool) -> HostedRepository | None:
-    """Addresses are made of `base`, by which the server can be reached, not of what it believes its own to be."""
+    """Its addresses are made of its name: what a server behind a proxy tells may be an inner one, and the credential
+    goes to the base that was connected only."""
     number, full_name = answers.number(item, "id"), answers.text(item, "path_with_namespace")
-    branch = answers.text(item, "default_branch")
-    if not number or not _FULL_NAME.fullmatch(full_name) or any(not part.strip(".") for part in full_name.split("/")):
+    if not number or not _FULL_NAME.fullmatch(full_name):
         return None
+    branch = answers.text(item, "default_branch")
+    there = is_branch(branch) and answers.at(item, "empty_repo") is not True
     return HostedRepository(
         id=str(number),
         full_name=full_name,
         clone_url=f"{base}/{full_name}.git",
         web_url=f"{base}/{full_name}",
-        default_branch=branch if is_branch(branch) else None,
+        default_branch=branch if there else None,
         private=answers.text(item, "visibility") != "public",
         administered=administered,
     )
 
 
-def _hook(item: Any) -> HostedHook | None:
-    number = answers.number(item, "id")
-    if not number:
-        return None
-    return HostedHook(
-        id=str(number),
-        url=answers.text(item, "url"),
-        scheme=SIGNATURE if answers.at(item, "signing_token_present") is True else TOKEN,
-        active=answers.text(item, "alert_status") in ("", "executable"),
-        wanted=all(answers.at(item, event) is True for event in _EVENTS)
-        and not answers.text(item, "push_events_branch_filter"),
-    )
-
-
-def _merge_request(item: Any) -> PullRequest | None:
+def _pull(base: str, item: Any) -> PullRequest | None:
+    """`sha` is null for a moment after it was opened."""
     number, commit = answers.number(item, "iid"), answers.text(item, "sha")
-    branch, into = answers.text(item, "source_branch"), answers.text(item, "target_branch")
-    if number < 1 or not is_commit(commit) or not is_branch(branch) or not is_branch(into):
+    branch, target, url = (answers.text(item, name) for name in ("source_branch", "target_branch", "web_url"))
+    if number < 1 or not is_commit(commit) or not is_branch(branch) or not is_branch(target):
         return None
     return PullRequest(
         number=number,
         title=answers.text(item, "title"),
         commit=commit,
         branch=branch,
-        base=into,
-        url=answers.text(item, "web_url"),
+        base=target,
+        url=url if url.startswith(f"{base}/") else "",
         author=answers.text(item, "author", "username"),
-        fork=answers.number(item, "source_project_id") != answers.number(item, "target_project_id"),
+        fork=is_fork(item),
     )
+
+
+def _midnight(date: str) -> float | None:
+    """A token ends at the beginning of that day in UTC."""
+    try:
+        return datetime.strptime(date, "%Y-%m-%d").replace(tzinfo=UTC).timestamp()
+    except ValueError:
+        return None
+
+
+def _cut(text: str) -> str:
+    """Half of a surrogate pair is no character, and the server refuses it."""
+    return text[:_LONGEST_TEXT].encode(errors="replace").decode()
+
+
+def _pages(base: str, url: str) -> Talk[list[Any]]:
+    found: list[Any] = []
+    page: int | None = 1
+    while page is not None and page <= _MOST_PAGES:
+        items, page = yield from _page(base, url, {}, page)
+        found += items
+    return found
+
+
+def _page(base: str, url: str, query: Mapping[str, str], page: int) -> Talk[tuple[list[Any], int | None]]:
+    """The items and the number of the next page. The `Link` header is not followed: the number says the same, and
+    leads nowhere else, neither with a hostile server nor with one whose proxy hides its address."""
+    asked = urlencode({**query, "per_page": str(_PAGE), "page": str(page)})
+    response = yield from _answered(base, answers.asking("GET", f"{url}?{asked}"))
+    items = response.tree()
+    if not isinstance(items, list):
+        raise _unreadable("a list")
+    following = response.headers.get("x-next-page", "").strip()
+    return items, int(following) if _NUMBER.fullmatch(following) and int(following) > page else None
+
+
+def _tree(base: str, request: Request) -> Generator[Request, Response, Any]:
+    response = yield from _answered(base, request)
+    found = response.tree()
+    if found is None:
+        raise _unreadable("anything in JSON")
+    return found
+
+
+def _answered(base: str, request: Request, also: Collection[int] = ()) -> Talk[Response]:
+    response = yield request
+    if 200 <= response.status < 300 or response.status in also:
+        return response
+    raise _refusal(base, response)
+
+
+def _refusal(base: str, response: Response) -> ProviderError:
+    """A redirect is of a project that was renamed: https://docs.gitlab.com/api/rest/#redirects"""
+    if 300 <= response.status < 400:
+        return ProviderError(Trouble.MISSING, f"{_TITLE} has it at another address: it was renamed or moved")
+    found = answers.refusal(response, _TITLE)
+    return ProviderError(
+        found.trouble, found.message, wait=found.wait, next_step=_next_step(base, found, response.tree())
+    )
+
+
+def _next_step(base: str, found: ProviderError, tree: Any) -> str:
+    scopes = " and ".join(_SCOPES)
+    if found.trouble is Trouble.CREDENTIAL:
+        return f"make a new access token with the scopes {scopes} at {base}{_TOKENS}, or authorize Godploy again"
+    if found.trouble is Trouble.FORBIDDEN and answers.text(tree, "error") == "insufficient_scope":
+        return f"the token lacks a scope: make one with {scopes} at {base}{_TOKENS}"
+    if found.trouble is Trouble.FORBIDDEN:
+        return "give the token's user (or the token itself, if it is a project's) the role Maintainer in the project"
+    if "invalid url given" in answers.words(tree).lower():
+        return "an administrator of GitLab must allow hooks to private addresses: Admin, Network, Outbound requests"
+    return ""
+
+
+def _unreadable(what: str) -> ProviderError:
+    return ProviderError(Trouble.DOWN, f"{_TITLE}'s answer does not tell {what}; is the address right?")

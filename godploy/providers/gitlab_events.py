@@ -1,8 +1,8 @@
-"""What GitLab tells: https://docs.gitlab.com/user/project/integrations/webhook_events/
+"""What GitLab's hooks send, and how that proves itself: https://docs.gitlab.com/user/project/integrations/webhooks/
 
-A hook proves its deliveries in one of two ways, and by that alone: "signature", by Standard Webhooks, from GitLab 19 on
-(https://www.standardwebhooks.com); "token", a secret that comes with each, before. Both are made of the hook's one
-secret, and neither tells it: who overhears a token on plain http has no key to sign with.
+Since 19.0 a hook may have a *signing token*: its deliveries carry a signature of the raw body and the time, in the form
+of https://www.standardwebhooks.com. Older servers know a plain token only, which is sent along as it is. A hook's one
+secret serves for both: the plain token is derived from it, so that who reads that one can sign nothing. Pure.
 """
 
 from __future__ import annotations
@@ -19,142 +19,160 @@ from godploy.errors import Invalid
 from godploy.providers import answers
 from godploy.providers.protocol import Event, PullRequest, PullRequestChange, Push, Uninteresting
 
-SIGNATURE, TOKEN = "signature", "token"
+SIGNATURE_SCHEME, TOKEN_SCHEME = "signature", "token"
+
+_EVENT, _TOKEN = "X-Gitlab-Event", "X-Gitlab-Token"
+_ID, _TIMESTAMP, _SIGNATURE = "webhook-id", "webhook-timestamp", "webhook-signature"
+_KEYS = (_ID, "Idempotency-Key")  # the same in deliveries that have both, but only the first one is signed
 
 _SKEW = 300.0  # seconds that the sender's clock may be off, either way
+_SECRET_FORM = re.compile(r"[0-9a-f]{64}")
 _KEY_FORM = re.compile(r"[!-~]{1,128}")
 _TIMESTAMP_FORM = re.compile(r"[0-9]{1,12}")
-_SIGNATURES_FORM = re.compile(r"v1,[A-Za-z0-9+/]{43}=(?: v[0-9a-z]{1,4},[A-Za-z0-9+/=]{1,200}){0,9}")
-_TOKEN_FORM = re.compile(r"[0-9a-f]{64}")
-_NOBODYS = "00" * 32
+_SIGNATURE_FORM = re.compile(r"v1,[A-Za-z0-9+/]{43}=")
+_NOBODYS = b"a secret that signs nothing, so that no secret takes as long as a wrong one"
+
 _HEADS, _TAGS = "refs/heads/", "refs/tags/"
 _ACTIONS = {"open": "opened", "reopen": "opened", "close": "closed", "merge": "closed"}
 
 
 def signing_token(secret: str) -> str:
-    """What GitLab is given to sign with; `secret` is 64 hexadecimal digits."""
-    return f"whsec_{base64.b64encode(bytes.fromhex(secret)).decode()}"
+    """What a server of 19.0 or later signs with. `secret` has 64 hexadecimal digits."""
+    return "whsec_" + base64.b64encode(bytes.fromhex(secret)).decode()
 
 
 def plain_token(secret: str) -> str:
-    """What GitLab is given to send."""
-    return hmac.new(bytes.fromhex(secret), b"X-Gitlab-Token", "sha256").hexdigest()
+    """What any server sends along as it is; tells nothing of the secret."""
+    return _plain_token(bytes.fromhex(secret))
 
 
 class GitLabSender:
-    """The half that is told."""
+    """The half that is told things."""
 
-    signature_headers: tuple[str, ...] = ("X-Gitlab-Token", "webhook-signature", "Authorization")
+    signature_headers = (_TOKEN, _SIGNATURE)
 
     def well_formed(self, headers: Mapping[str, str], scheme: str, now: float) -> bool:
-        if scheme == TOKEN:
-            return _TOKEN_FORM.fullmatch(headers.get("X-Gitlab-Token", "")) is not None
-        if scheme != SIGNATURE:
-            return False
-        timestamp = headers.get("webhook-timestamp", "")
+        if scheme == TOKEN_SCHEME:
+            return _SECRET_FORM.fullmatch(headers.get(_TOKEN, "")) is not None
+        timestamp = headers.get(_TIMESTAMP, "")
         return (
-            _KEY_FORM.fullmatch(headers.get("webhook-id", "")) is not None
+            scheme == SIGNATURE_SCHEME
+            and _KEY_FORM.fullmatch(headers.get(_ID, "")) is not None
             and _TIMESTAMP_FORM.fullmatch(timestamp) is not None
             and abs(now - int(timestamp)) <= _SKEW
-            and _SIGNATURES_FORM.fullmatch(headers.get("webhook-signature", "")) is not None
+            and any(_SIGNATURE_FORM.fullmatch(each) for each in headers.get(_SIGNATURE, "").split(" "))
         )
 
     def verify(self, headers: Mapping[str, str], body: bytes, secrets: Iterable[str], scheme: str, now: float) -> bool:
-        known = [secret for secret in secrets if secret]
-        matches = [
-            any(hmac.compare_digest(each, given) for each in _expected(headers, body, secret, scheme))
-            for secret in known or [_NOBODYS]
-            for given in _given(headers, scheme)
-        ]
-        return bool(known) and any(matches) and self.well_formed(headers, scheme, now)
+        """Both proofs are tried, whatever counts, so that the time tells nothing of the hook either."""
+        known = [bytes.fromhex(secret) for secret in secrets if _SECRET_FORM.fullmatch(secret)]
+        proofs = [_proofs(key, headers, body) for key in known or [_NOBODYS]]
+        vouched = [proof.get(scheme, False) for proof in proofs]
+        return bool(known) and any(vouched) and self.well_formed(headers, scheme, now)
 
     def key(self, headers: Mapping[str, str], body: bytes) -> str:
-        """Both names are of one value, which repeats of a delivery have in common."""
-        for name in ("webhook-id", "Idempotency-Key"):
+        """`X-Gitlab-Event-UUID` is none: it is shared by all that one change has caused."""
+        for name in _KEYS:
             if _KEY_FORM.fullmatch(headers.get(name, "")):
                 return headers[name]
-        return f"sha256:{hashlib.sha256(body).hexdigest()}"
+        return "sha256:" + hashlib.sha256(body).hexdigest()
 
     def events(self, headers: Mapping[str, str], body: bytes) -> Sequence[Event]:
-        told = answers.payload(body)
-        match headers.get("X-Gitlab-Event", ""):
+        """There is no ping; a test sends the last push again, or what looks like one."""
+        match headers.get(_EVENT, ""):
             case "Push Hook" | "Tag Push Hook":
-                return (_push(told),)
+                return (_push(answers.payload(body)),)
             case "Merge Request Hook":
-                return (_merge_request_change(told),)
-            case "":
-                raise Invalid("the delivery does not say which event it is", next_step="send it from GitLab")
-        return (Uninteresting("deliveries of this kind change nothing"),)
+                return (_merge_request(answers.payload(body)),)
+            case _:
+                return (Uninteresting("nothing is done for events of this kind"),)
 
 
-def _given(headers: Mapping[str, str], scheme: str) -> list[bytes]:
-    if scheme == TOKEN:
-        return [headers.get("X-Gitlab-Token", "").encode(errors="replace")]
-    signatures = headers.get("webhook-signature", "").split(" ")[:10]
-    return [each.removeprefix("v1,").encode(errors="replace") for each in signatures if each.startswith("v1,")] or [b""]
+def _plain_token(key: bytes) -> str:
+    return hmac.new(key, _TOKEN.encode(), "sha256").hexdigest()
 
 
-def _expected(headers: Mapping[str, str], body: bytes, secret: str, scheme: str) -> list[bytes]:
-    if scheme == TOKEN:
-        hmac.new(b"-", body, "sha256").digest()  # no delivery is cheaper to refuse than another
-        return [plain_token(secret).encode()]
-    begin = f"{headers.get('webhook-id', '')}.{headers.get('webhook-timestamp', '')}."
-    signed = hmac.new(bytes.fromhex(secret), begin.encode(errors="replace"), "sha256")
+def _proofs(key: bytes, headers: Mapping[str, str], body: bytes) -> Mapping[str, bool]:
+    """By scheme, whether the headers hold what only someone who has the key can give."""
+    signed = hmac.new(key, f"{headers.get(_ID, '')}.{headers.get(_TIMESTAMP, '')}.".encode(errors="replace"), "sha256")
     signed.update(body)
-    return [base64.b64encode(signed.digest())]
+    expected = b"v1," + base64.b64encode(signed.digest())
+    given = [each.encode(errors="replace") for each in headers.get(_SIGNATURE, "").split(" ")]
+    equal = [hmac.compare_digest(expected, each) for each in given]
+    token = headers.get(_TOKEN, "").encode(errors="replace")
+    return {
+        SIGNATURE_SCHEME: any(equal),
+        TOKEN_SCHEME: hmac.compare_digest(_plain_token(key).encode(), token),
+    }
 
 
 def _push(told: Mapping[str, Any]) -> Event:
-    ref, after = answers.text(told, "ref"), answers.text(told, "after")
-    if not ref.startswith((_HEADS, _TAGS)) or not is_branch(ref.removeprefix(_HEADS).removeprefix(_TAGS)):
-        return Uninteresting("it names neither a branch nor a tag that can be read")
-    if not is_commit(after):
-        return Uninteresting("it names no commit that can be read")
-    pusher = answers.text(told, "user_username")
-    if not after.strip("0"):
+    """Of an annotated tag, `after` is the tag itself and `checkout_sha` the commit that it leads to."""
+    ref, after, checkout = told.get("ref"), told.get("after"), answers.text(told, "checkout_sha")
+    if not isinstance(ref, str) or not isinstance(after, str) or not after:
+        raise Invalid("the delivery tells of a push without its ref or its commit")
+    if not ref.startswith((_HEADS, _TAGS)):
+        return Uninteresting("a ref moved that is neither a branch nor a tag")
+    if not is_branch(ref.removeprefix(_HEADS).removeprefix(_TAGS)):
+        return Uninteresting("the name of the branch or tag cannot be used")
+    pusher = answers.text(told, "user_username") or answers.text(told, "user_name")
+    if set(after) == {"0"}:
         return Push(ref, None, pusher=pusher)
-    # Of an annotated tag `after` is the tag itself.
-    checkout = answers.text(told, "checkout_sha")
-    commit = checkout if is_commit(checkout) else after
+    commit = checkout if ref.startswith(_TAGS) and is_commit(checkout) else after
+    if not is_commit(commit):
+        return Uninteresting("the name of the commit cannot be used")
     return Push(ref, commit, _message(told, commit), pusher)
 
 
 def _message(told: Mapping[str, Any], commit: str) -> str:
-    listed = answers.at(told, "commits")
-    for found in listed if isinstance(listed, list) else ():
-        if answers.text(found, "id") == commit:
-            return answers.text(found, "message")
-    return ""
+    """The head's is found by its id: the order of the commits is not documented."""
+    commits = told.get("commits")
+    found = commits if isinstance(commits, list) else []
+    return next((answers.text(each, "message") for each in found if answers.text(each, "id") == commit), "")
 
 
-def _merge_request_change(told: Mapping[str, Any]) -> Event:
-    request = answers.at(told, "object_attributes")
-    action = _ACTIONS.get(answers.text(request, "action"))
-    moved = answers.text(request, "oldrev") or answers.text(told, "changes", "target_branch", "current")
-    if answers.text(request, "action") == "update" and moved:
+def _merge_request(told: Mapping[str, Any]) -> Event:
+    """An update that brought commits has `oldrev`; one that went to another target tells that among its changes."""
+    attributes = told.get("object_attributes")
+    number = answers.number(attributes, "iid")
+    if number < 1:
+        raise Invalid("the delivery tells of a merge request without its number")
+    action = _ACTIONS.get(answers.text(attributes, "action"), "")
+    retargeted = answers.at(told, "changes", "target_branch") is not None
+    if answers.text(attributes, "action") == "update" and (answers.text(attributes, "oldrev") or retargeted):
         action = "updated"
-    if action is None:
-        return Uninteresting("neither the commits of the merge request nor where they go have changed")
-    pull = _merge_request(told, request)
-    if pull is None:
-        return Uninteresting("it names no merge request that can be read")
+    if not action:
+        return Uninteresting("the merge request changed in nothing that concerns its code")
+    commit = answers.text(attributes, "last_commit", "id")
+    pull = PullRequest(
+        number=number,
+        title=answers.text(attributes, "title"),
+        commit=commit if is_commit(commit) else "",
+        branch=answers.text(attributes, "source_branch"),
+        base=answers.text(attributes, "target_branch"),
+        url=_link(answers.text(attributes, "url")),
+        author=_author(told, attributes),
+        fork=is_fork(attributes),
+        source_url=_link(answers.text(attributes, "source", "git_http_url")) if is_fork(attributes) else "",
+    )
+    if not is_branch(pull.branch) or not is_branch(pull.base):
+        return Uninteresting("the name of a branch of the merge request cannot be used")
+    if not pull.commit and action != "closed":  # one whose fork is gone has none, and is over
+        return Uninteresting("the merge request has no commit that can be used")
     return PullRequestChange(action, pull)
 
 
-def _merge_request(told: Mapping[str, Any], request: Any) -> PullRequest | None:
-    number, commit = answers.number(request, "iid"), answers.text(request, "last_commit", "id")
-    branch, into = answers.text(request, "source_branch"), answers.text(request, "target_branch")
-    if number < 1 or not is_commit(commit) or not is_branch(branch) or not is_branch(into):
-        return None
-    fork = answers.number(request, "source_project_id") != answers.number(request, "target_project_id")
-    return PullRequest(
-        number=number,
-        title=answers.text(request, "title"),
-        commit=commit,
-        branch=branch,
-        base=into,
-        url=answers.text(request, "url"),
-        author=answers.text(told, "user", "username"),
-        fork=fork,
-        source_url=answers.text(request, "source", "git_http_url") if fork else "",
-    )
+def is_fork(merge_request: Any) -> bool:
+    """Whether its head is in another project; GitLab's API and hooks tell it in the same words."""
+    return answers.number(merge_request, "source_project_id") != answers.number(merge_request, "target_project_id")
+
+
+def _author(told: Mapping[str, Any], attributes: Any) -> str:
+    """`user` is who has done what is told; the author has a number only."""
+    acted = answers.number(told, "user", "id")
+    return answers.text(told, "user", "username") if acted == answers.number(attributes, "author_id") else ""
+
+
+def _link(url: str) -> str:
+    """People follow it."""
+    return url if url.startswith(("https://", "http://")) else ""
