@@ -12,6 +12,7 @@ from godploy.api import contract
 from godploy.api.call import SERVICES, Call
 from godploy.core import schema
 from godploy.errors import NotFound
+from godploy.store import pull_requests
 
 _PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>Godploy</title>
@@ -19,6 +20,16 @@ _PAGE = """<!doctype html>
 <p>This server deploys what is pushed to it. It is used from a terminal:</p>
 <pre>{commands}</pre>
 <p>The API is described in <a href="/api/v1/openapi.json">/api/v1/openapi.json</a>.</p>
+</html>
+"""
+
+
+_PULL = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><meta name="robots" content="noindex"><title>Godploy: plan</title>
+<h1>godploy/plan: {state}</h1>
+<p>{description}</p>
+<p>The whole plan, for members of the project:</p>
+<pre>{commands}</pre>
 </html>
 """
 
@@ -79,6 +90,19 @@ async def page(request: web.Request) -> web.Response:
     got = () if kept is None else (f"pipx install {url}/wheels/{kept.name}",)
     commands = "\n".join((*got, f"godploy login {url}", *shown, "godploy deployments"))
     return web.Response(text=_PAGE.format(version=__version__, commands=escape(commands)), content_type="text/html")
+
+
+async def pull_page(request: web.Request) -> web.Response:
+    """What stands on the head of a pull request, and no more: whoever has the link may not be a member. Raises
+    NotFound."""
+    services = request.app[SERVICES]
+    found = await services.store.read(lambda conn: pull_requests.get(conn, request.match_info["pull"]))
+    if found.outcome is None:
+        raise NotFound("this pull request was not planned yet")
+    commands = f"godploy login {services.settings.url}\ngodploy pulls show {found.number}"
+    state, description = (escape(found.outcome[key]) for key in ("state", "description"))
+    text = _PULL.format(state=state, description=description, commands=escape(commands))
+    return web.Response(text=text, content_type="text/html")
 
 
 async def _answered_methods(request: web.Request) -> set[str]:

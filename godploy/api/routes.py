@@ -12,6 +12,7 @@ from godploy.api import (
     oauth_pages,
     pages,
     projects,
+    pulls,
     repositories,
     services,
 )
@@ -98,4 +99,6 @@ ROUTES = (
     Route("GET", f"{_PROJECT}/deliveries", history.list_deliveries, "project.read"),
     Route("GET", f"{_PROJECT}/deliveries/{{delivery}}", history.get_delivery, "project.read"),
     Route("POST", f"{_PROJECT}/deliveries/{{delivery}}/replay", history.replay_delivery, "deployment.create"),
+    Route("GET", f"{_PROJECT}/pulls", pulls.list_pulls, "project.read"),
+    Route("GET", f"{_PROJECT}/pulls/{{pull}}", pulls.get_pull, "project.read"),
 )

@@ -47,6 +47,7 @@ _COMMANDS = {
     "rollback": "deploying",
     "cancel": "deploying",
     "deliveries": "deploying",
+    "pulls": "pulls",
     "logs": "running",
     "ps": "running",
     "restart": "running",

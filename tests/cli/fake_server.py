@@ -335,6 +335,46 @@ def _list_tokens(it: FakeServer, *_: Any) -> Answer:
     return 200, {"tokens": [{"id": "t1", "name": "laptop", "current": True, **times}]}
 
 
+def _pull(**more: Any) -> dict[str, Any]:
+    return {
+        "id": "l1",
+        "repository": "shop",
+        "number": 7,
+        "title": "A page\x1b]0;owned\x07",
+        "state": "open",
+        "author": "eve",
+        "branch": "page",
+        "base": "main",
+        "fork": True,
+        "commit": "3f2a91c0d5a6f0b8c7e1d2a3b4c5d6e7f8091a2b",
+        "plan": {"state": "success", "description": "builds web, updates worker"},
+        "planned_at": NOW,
+        "updated_at": NOW,
+        "provider_url": "https://git.example.com/ada/shop/pulls/7",
+        "url": "https://deploy.example.com/pulls/l1",
+        **more,
+    }
+
+
+def _list_pulls(it: FakeServer, path: Any, query: Any, body: Any) -> Answer:
+    new = _pull(number=8, state="open", commit=None, plan=None, planned_at=None)
+    closed = _pull(number=3, state="closed", title="Old")
+    return 200, {"pulls": [each for each in (_pull(), new, closed) if query.get("state") in (None, each["state"])]}
+
+
+def _get_pull(it: FakeServer, path: Any, query: Any, body: Any) -> Answer:
+    if path["pull"] == "8":
+        wrong = [
+            "godploy.yaml:5:5: services.web.helth: unknown key",
+            "godploy.yaml:6:5: services.web.prot: unknown key",
+        ]
+        plan = {"state": "failure", "description": wrong[0]}
+        return 200, _pull(number=8, plan=plan, environments=[], problems=wrong)
+    lines = ["~ web: build (context tree 3f2a… → 9bc1…)", "~ worker: update (web has another image)\x1b[2J"]
+    environment = {"name": "production", "lines": lines, "destructive": []}
+    return 200, _pull(environments=[environment], problems=[])
+
+
 _OPERATIONS: dict[str, Callable[..., Any]] = {
     "me": _me,
     "list_tokens": _list_tokens,
@@ -394,6 +434,8 @@ _OPERATIONS: dict[str, Callable[..., Any]] = {
     "give_host": _give_host,
     "release_host": _release_host,
     "list_deliveries": lambda *_: (200, {"deliveries": [_delivery()]}),
+    "list_pulls": _list_pulls,
+    "get_pull": _get_pull,
     "replay_delivery": lambda *_: (202, _delivery(id="v2", state="received", verdict=None)),
 }
 
