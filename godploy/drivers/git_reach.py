@@ -65,8 +65,11 @@ class Way:
         return GitError("repository_unreachable", url=url, detail=said)
 
     def _hidden(self, text: str) -> str:
-        login = self.access.login
-        return text if login is None else Redactor([login[1], _basic(self.remote, login)])(text)
+        if (login := self.access.login) is None:
+            return text
+        hidden = Redactor([login[1], _basic(self.remote, login)])(text)
+        # a short password is nothing that a redactor looks for
+        return hidden if login[1] not in hidden else "what its server answers holds the password, and is not told"
 
     def silence(self, timeout: float) -> GitError:
         detail = f"it did not finish within {timeout:g} s"

@@ -110,6 +110,14 @@ async def test_a_server_that_repeats_the_credential_does_not_get_it_told(
     assert basic(*LOGIN)[6:] not in f"{failed}"
 
 
+async def test_a_short_password_is_not_told_either(server: GitHttp, cache: Git, source: Source) -> None:
+    source.commit()
+    server.login, server.status, server.says = (LOGIN[0], "Ab1"), 500, "your password is Ab1"
+    failed = await failure(cache.heads("web", at(server, server.login)))
+    assert "not told" in str(failed.facts["detail"])
+    assert "Ab1" not in f"{failed}"
+
+
 async def test_it_is_in_no_argument_and_no_file(server: GitHttp, cache: Git, source: Source, tmp_path: Path) -> None:
     commit = source.commit(file="1")
     server.open.clear()
