@@ -67,9 +67,10 @@ class Way:
     def _hidden(self, text: str) -> str:
         if (login := self.access.login) is None:
             return text
-        hidden = Redactor([login[1], _basic(self.remote, login)])(text)
+        secret = login[1] or login[0]  # some servers take a token as the name, with no password
+        hidden = Redactor([secret, _basic(self.remote, login)])(text)
         # a short password is nothing that a redactor looks for
-        return hidden if login[1] not in hidden else "what its server answers holds the password, and is not told"
+        return hidden if not secret or secret not in hidden else "its answer holds the password, and is not told"
 
     def silence(self, timeout: float) -> GitError:
         detail = f"it did not finish within {timeout:g} s"

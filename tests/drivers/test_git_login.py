@@ -110,12 +110,22 @@ async def test_a_server_that_repeats_the_credential_does_not_get_it_told(
     assert basic(*LOGIN)[6:] not in f"{failed}"
 
 
-async def test_a_short_password_is_not_told_either(server: GitHttp, cache: Git, source: Source) -> None:
+@pytest.mark.parametrize(
+    ("login", "said", "told"),
+    [
+        ((LOGIN[0], "Ab1"), "your password is Ab1", "not told"),  # too short for a redactor
+        (("token-as-a-name", ""), "you are token-as-a-name", "•••"),
+        ((LOGIN[0], ""), "no password", "no password"),
+    ],
+)
+async def test_short_and_missing_passwords(
+    server: GitHttp, cache: Git, source: Source, login: tuple[str, str], said: str, told: str
+) -> None:
     source.commit()
-    server.login, server.status, server.says = (LOGIN[0], "Ab1"), 500, "your password is Ab1"
-    failed = await failure(cache.heads("web", at(server, server.login)))
-    assert "not told" in str(failed.facts["detail"])
-    assert "Ab1" not in f"{failed}"
+    server.login, server.status, server.says = login, 500, said
+    failed = await failure(cache.heads("web", at(server, login)))
+    assert told in str(failed.facts["detail"])
+    assert (login[1] or "token-as-a-name") not in f"{failed}"
 
 
 async def test_it_is_in_no_argument_and_no_file(server: GitHttp, cache: Git, source: Source, tmp_path: Path) -> None:
