@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from godploy.providers.generic import GENERIC
 from godploy.providers.gitea import GITEA
 from godploy.providers.github import GITHUB
+from godploy.providers.gitlab import GITLAB
 from godploy.providers.protocol import Host, Sender
 
-HOSTS: Mapping[str, Host] = {"gitea": GITEA, "github": GITHUB}
+HOSTS: Mapping[str, Host] = {"gitea": GITEA, "github": GITHUB, "gitlab": GITLAB}
 """What can be asked, by name; adding one is a module and a line here and below."""
 
-SENDERS: Mapping[str, Sender] = {"generic": GENERIC, "gitea": GITEA, "github": GITHUB}
+SENDERS: Mapping[str, Sender] = {"generic": GENERIC, "gitea": GITEA, "github": GITHUB, "gitlab": GITLAB}
 """Whose deliveries are understood, by name."""

@@ -47,7 +47,7 @@ _TOKENS = "/-/user_settings/personal_access_tokens?name=Godploy&scopes=" + ",".j
 _MAINTAINER = 40  # https://docs.gitlab.com/api/access_requests/#valid-access-levels
 _PAGE, _MOST_PAGES = 100, 20
 _LONGEST_TEXT = 255  # characters of each of a status's texts
-_SEGMENT = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,254}"
+_SEGMENT = r"(?!\.+(?:/|$))[A-Za-z0-9_.][A-Za-z0-9_.-]{0,254}"
 _FULL_NAME = re.compile(rf"{_SEGMENT}(?:/{_SEGMENT}){{1,30}}")
 _NUMBER = re.compile(r"[0-9]{1,9}")
 _EVENTS = ("push_events", "tag_push_events", "merge_requests_events")
@@ -70,8 +70,10 @@ class GitLab(GitLabSender):
     name = "gitlab"
     title = _TITLE
     usual_base = "https://gitlab.com"
+    single = False
     token_page = _TOKENS
     token_scopes = _SCOPES
+    token_username = ""
     oauth_scopes = _SCOPES
     oauth_page = "/-/user_settings/applications"
     pkce = True
