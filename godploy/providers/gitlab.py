@@ -72,9 +72,9 @@ class GitLab(GitLabSender):
     usual_base = "https://gitlab.com"
     single = False
     token_page = _TOKENS
-    token_scopes = _SCOPES
+    token_scopes: tuple[str, ...] = _SCOPES
     token_username = ""
-    oauth_scopes = _SCOPES
+    oauth_scopes: tuple[str, ...] = _SCOPES
     oauth_page = "/-/user_settings/applications"
     pkce = True
 

@@ -49,7 +49,7 @@ def plain_token(secret: str) -> str:
 class GitLabSender:
     """The half that is told things."""
 
-    signature_headers = (_TOKEN, _SIGNATURE)
+    signature_headers: tuple[str, ...] = (_TOKEN, _SIGNATURE)
 
     def well_formed(self, headers: Mapping[str, str], scheme: str, now: float) -> bool:
         if scheme == TOKEN_SCHEME:
