@@ -19,7 +19,19 @@ from typing import TYPE_CHECKING, Any
 
 from godploy.api import server
 from godploy.core import naming, routing, template
-from godploy.deploy import certificates, draining, intake, outbox, poller, reconcile, recovery, retention, rules, trial
+from godploy.deploy import (
+    certificates,
+    draining,
+    intake,
+    outbox,
+    poller,
+    reconcile,
+    recovery,
+    replanning,
+    retention,
+    rules,
+    trial,
+)
 from godploy.deploy.ledger import Ledger
 from godploy.deploy.services import Services
 from godploy.deploy.supervise import Supervisor
@@ -157,6 +169,7 @@ def _start_loops(services: Services, supervisor: Supervisor, edge: _Edge) -> Non
     supervisor.start("outbox", _after_the_trial(services, outbox.run))
     supervisor.start("retention", retention.run(services))
     supervisor.start("poller", poller.run(services))
+    supervisor.start("plans", replanning.run(services))
     supervisor.start("worker", Worker(services).run())
     if edge.certificates is not None:
         supervisor.start("certificates", edge.certificates(services))

@@ -14,7 +14,7 @@ from godploy.deploy.services import Services
 from godploy.drivers.git import Heads
 from godploy.drivers.git_objects import FileTooLarge, NotARegularFile, TreeTooLarge
 from godploy.drivers.git_program import GitError
-from godploy.errors import GodployError, Invalid
+from godploy.errors import GodployError
 from godploy.store import Connection, projects, releases, repositories, stacks
 
 HEADS, TAGS = "refs/heads/", "refs/tags/"
@@ -41,7 +41,7 @@ async def consider(services: Services, repository: Repository, delivery: Deliver
         case "ping":
             return Verdict("a ping: the hook works")
         case "pull_request":
-            return Verdict(await pulls.consider(services, repository, body))
+            return Verdict(await pulls.consider(services, repository, body, again=delivery.kind == "manual"))
         case "other":
             return Verdict(f"nothing to do: {body.get('reason')}")
     if ref.startswith(TAGS):
@@ -49,7 +49,7 @@ async def consider(services: Services, repository: Repository, delivery: Deliver
     branch = ref.removeprefix(HEADS)
     try:
         heads = await _heads(services, repository)
-    except (GitError, Invalid) as error:  # Invalid: its address is not allowed any more
+    except (GitError, GodployError) as error:  # its address is not allowed any more, or its connection is refused
         return _unreachable(repository, branch, commit, error)
     default = repository.default_branch or heads.default or branch
     head = heads.branches.get(branch)
@@ -111,13 +111,12 @@ async def _changed(services: Services, repository: Repository, head: str, enviro
 
 async def _heads(services: Services, repository: Repository) -> Heads:
     """The remote's refs; asked a few times before it counts as unreachable."""
-    access = await remotes.access(services, repository)
     for attempt in range(1, _UNREACHABLE_TRIES):
         try:
-            return await services.git.heads(repository.id, access)
+            return await remotes.heads(services, repository)
         except GitError:
             await asyncio.sleep(attempt)
-    return await services.git.heads(repository.id, access)
+    return await remotes.heads(services, repository)
 
 
 def _unreachable(repository: Repository, branch: str, commit: Any, error: Exception) -> Verdict:
@@ -152,6 +151,6 @@ async def _mapping(services: Services, repository: Repository, branch: str, head
     try:
         await services.git.fetch(repository.id, await remotes.access(services, repository), head, branch)
         manifest = await source.manifest_at(services, repository, head)
-    except (GitError, Invalid, NotARegularFile, FileTooLarge, TreeTooLarge):
+    except (GitError, GodployError, NotARegularFile, FileTooLarge, TreeTooLarge):
         return None
     return manifest.environments()

@@ -6,11 +6,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
+from collections.abc import Coroutine
+from typing import Any
 
 from godploy.core import feeding
 from godploy.core.model import Repository
 from godploy.core.naming import new_id
 from godploy.deploy import intake, remotes
+from godploy.deploy.hosting import hooks
 from godploy.deploy.services import Services
 from godploy.drivers.git import Heads
 from godploy.drivers.git_program import GitError
@@ -19,28 +23,39 @@ from godploy.store import repositories
 
 logger = logging.getLogger(__name__)
 
+_HOOKS_EVERY = 3600.0  # seconds between looks at the hooks
 _TOLD_WITHIN = 1.0  # seconds from a push to its delivery
 
 
 async def run(services: Services) -> None:
-    """The loop; one request per repository and round, at slightly different times."""
+    """The loop; one request per repository and round, at slightly different times. Once in a while the hooks that we
+    made are looked at, too."""
     await services.ready.wait()
+    looked = -_HOOKS_EVERY
     while True:
+        hooks_too = time.monotonic() - looked >= _HOOKS_EVERY
+        looked = time.monotonic() if hooks_too else looked
         for repository in await services.store.read(repositories.every):
-            try:
-                await catch_up(services, repository)
-            except (GitError, GodployError) as error:  # unreachable, not allowed any more, or a full disk: next round
-                logger.info("polling %s: %s", repository.name, error)
-            except Exception:  # a repository is foreign: whatever it does, the others are still looked at
-                logger.exception("polling %s", repository.name)
+            await _attempt(repository, catch_up(services, repository))
+            if hooks_too and repository.connection is not None:
+                await _attempt(repository, hooks.look_after(services, repository))
         interval = services.settings.poll_interval
         await services.changes.wait("poller", interval * random.uniform(0.9, 1.1))
         await asyncio.sleep(0)
 
 
+async def _attempt(repository: Repository, work: Coroutine[Any, Any, None]) -> None:
+    try:
+        await work
+    except (GitError, GodployError) as error:  # unreachable, not allowed any more, or a full disk: next round
+        logger.info("polling %s: %s", repository.name, error)
+    except Exception:  # a repository is foreign: whatever it does, the others are still looked at
+        logger.exception("polling %s", repository.name)
+
+
 async def catch_up(services: Services, repository: Repository) -> None:
     """Receives what the repository's branches have that was never considered. Raises GitError, or a GodployError."""
-    heads = await services.git.heads(repository.id, await remotes.access(services, repository))
+    heads = await remotes.heads(services, repository)
     if repository.url is None and await _missed(services, repository, heads):
         # The ref moves before the pusher's delivery is written down: it is to be theirs, who watch what comes of it.
         await asyncio.sleep(_TOLD_WITHIN)

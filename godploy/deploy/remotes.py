@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from godploy.core.access import Access
-from godploy.core.model import Repository
+from godploy.core.model import ProviderConnection, Repository
 from godploy.deploy.hosting import asking, credentials
 from godploy.deploy.services import Services
+from godploy.drivers.git import Heads
+from godploy.drivers.git_program import GitError
+from godploy.errors import GodployError
 from godploy.providers import HOSTS
+from godploy.store import Connection, connections, repositories
 from godploy.store import access as kept_access
 
 
@@ -15,9 +19,9 @@ async def access(services: Services, repository: Repository) -> Access | None:
     if repository.url is None:
         return None
     if repository.connection is not None:
-        connection = await asking.connection_of(services, repository)
+        now, connection = await services.store.read(lambda conn: _connected(conn, repository.id))
         held = await credentials.current(services, connection)
-        return Access(repository.url, login=HOSTS[repository.provider].git_login(held))
+        return Access(now.url or "", login=HOSTS[now.provider].git_login(held))
     kept = await services.store.read(lambda conn: kept_access.of(conn, repository.id))
     unseal, context = services.keyring.unseal, access_context(repository.id)
     if kept.key is not None:
@@ -25,6 +29,30 @@ async def access(services: Services, repository: Repository) -> Access | None:
     if kept.username is not None and kept.password is not None:
         return Access(repository.url, login=(kept.username, unseal(kept.password, context)))
     return Access(repository.url)
+
+
+def _connected(conn: Connection, repository: str) -> tuple[Repository, ProviderConnection]:
+    """As it is called now: it may have been renamed since the caller looked."""
+    found = repositories.get(conn, repository)
+    return found, connections.get(conn, found.connection or "")
+
+
+async def heads(services: Services, repository: Repository) -> Heads:
+    """Where the branches and tags of a repository are. Where git cannot say, its provider is asked what has become of
+    it: it may have been renamed, or its credential renewed. Raises GitError, or a GodployError."""
+    try:
+        return await services.git.heads(repository.id, await access(services, repository))
+    except GitError:
+        if repository.connection is None:
+            raise
+        connection = await asking.connection_of(services, repository)
+        try:
+            await asking.located(services, connection, repository)
+        except GodployError:
+            pass
+        else:
+            return await services.git.heads(repository.id, await access(services, repository))
+        raise
 
 
 def access_context(repository: str) -> str:

@@ -15,7 +15,18 @@ from godploy.deploy.services import Services
 from godploy.drivers.git_program import GitError
 from godploy.errors import GodployError
 from godploy.runtimes.protocol import RuntimeUnavailable
-from godploy.store import Connection, deliveries, deployments, events, outbox, projects, releases, secrets, stacks
+from godploy.store import (
+    Connection,
+    deliveries,
+    deployments,
+    events,
+    outbox,
+    projects,
+    pull_requests,
+    releases,
+    secrets,
+    stacks,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -87,6 +98,7 @@ def _forget(conn: Connection) -> _Gone:
     ended = deployments.forget_older(conn, now - _HISTORY_KEPT)
     deliveries.forget_older(conn, now - _DELIVERIES_KEPT)
     outbox.forget_older(conn, now - _DELIVERIES_KEPT)
+    pull_requests.forget_older(conn, now - _DELIVERIES_KEPT)
     events.forget_older(conn, now - _HISTORY_KEPT)
     return _Gone(ended, {repository: found for repository, found in commits.items() if found})
 

@@ -216,16 +216,43 @@ class PullRequest:
 class Host(Protocol):
     """The provider's API, OAuth and git. `base` is always the web address without a trailing slash."""
 
-    name: str  # "github"
-    title: str  # "GitHub"
-    usual_base: str  # "https://github.com"; "" where each server has its own
-    single: bool  # there is no other server of it
-    token_page: str  # path below the base where a person makes an access token
-    token_scopes: tuple[str, ...]  # what it needs, in the provider's words
-    token_username: str  # what it takes beside a token, in words; "" for nothing
-    oauth_scopes: tuple[str, ...]
-    oauth_page: str  # path below the base where an OAuth client is registered
-    pkce: bool
+    @property
+    def name(self) -> str:
+        """`github`."""
+
+    @property
+    def title(self) -> str:
+        """`GitHub`, as it is written."""
+
+    @property
+    def usual_base(self) -> str:
+        """`https://github.com`; empty where each server has its own."""
+
+    @property
+    def single(self) -> bool:
+        """There is no other server of it."""
+
+    @property
+    def token_page(self) -> str:
+        """Path below the base where a person makes an access token."""
+
+    @property
+    def token_scopes(self) -> tuple[str, ...]:
+        """What it needs, in the provider's words."""
+
+    @property
+    def token_username(self) -> str:
+        """What it takes beside a token, in words; "" for nothing."""
+
+    @property
+    def oauth_scopes(self) -> tuple[str, ...]: ...
+
+    @property
+    def oauth_page(self) -> str:
+        """Path below the base where an OAuth client is registered."""
+
+    @property
+    def pkce(self) -> bool: ...
 
     def api(self, base: str) -> str:
         """Where the API of that server is, without a trailing slash."""
@@ -328,7 +355,9 @@ class Sender(Protocol):
     """What comes to a hook. `headers` finds names in whatever case they are asked for. Pure, and in constant time where
     secrets are compared."""
 
-    signature_headers: tuple[str, ...]  # what no log of a delivery keeps
+    @property
+    def signature_headers(self) -> tuple[str, ...]:
+        """What no log of a delivery keeps."""
 
     def well_formed(self, headers: Mapping[str, str], scheme: str, now: float) -> bool:
         """Whether the headers could belong to an authentic delivery: what can be said before the body is read."""

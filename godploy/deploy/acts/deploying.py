@@ -62,7 +62,7 @@ async def _head(services: Services, stack: Stack, commit: str | None) -> tuple[s
         raise Conflict(
             f"{environment.name} is fed by {by}", next_step="name the commit: godploy deploy --commit COMMIT"
         )
-    heads = await services.git.heads(repository.id, await remotes.access(services, repository))
+    heads = await remotes.heads(services, repository)
     branch = branch or heads.default
     head = heads.branches.get(branch or "")
     if head is None:

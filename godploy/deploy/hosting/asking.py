@@ -51,7 +51,7 @@ async def ask_about(services: Services, repository: Repository, make: Callable[[
     except ProviderError as error:
         if error.trouble is not Trouble.MISSING:
             raise
-        renamed = await _located(services, connection, repository)
+        renamed = await located(services, connection, repository)
         if renamed is None:
             raise
         return await ask(services, connection, about(renamed))
@@ -72,8 +72,8 @@ def place(repository: Repository) -> Place:
     return Place(repository.remote_id or "", repository.full_name or "")
 
 
-async def _located(services: Services, connection: ProviderConnection, repository: Repository) -> Repository | None:
-    """It as it is called now; None where that is as before."""
+async def located(services: Services, connection: ProviderConnection, repository: Repository) -> Repository | None:
+    """It as it is called now, which is written down; None where that is as before. Raises ProviderError."""
     found = await ask(services, connection, lambda host: host.located(connection.base, repository.remote_id or ""))
     if found.full_name == repository.full_name:
         return None
