@@ -370,7 +370,7 @@ def _get_pull(it: FakeServer, path: Any, query: Any, body: Any) -> Answer:
         ]
         plan = {"state": "failure", "description": wrong[0]}
         return 200, _pull(number=8, plan=plan, environments=[], problems=wrong)
-    lines = ["~ web: build (context tree 3f2a… → 9bc1…)", "~ worker: update (web has another image)\x1b[2J"]
+    lines = ["~ web: build (context tree 3f2a… → 9bc1…)", "~ worker: update (web has another image)\x1b]0;owned\x07"]
     environment = {"name": "production", "lines": lines, "destructive": []}
     return 200, _pull(environments=[environment], problems=[])
 

@@ -332,8 +332,8 @@ async def test_a_head_that_cannot_be_read(
 
     with monkeypatch.context() as broken:
         broken.setattr(remotes, "access", fail)
-        assert await tell(it, repository, head) == f"pull request 7: {told}"
         assert await tell(it, repository, head[:12]) == f"pull request 7: {told}"  # no commit to tell it of
+        assert await tell(it, repository, head) == f"pull request 7: {told}"
     (status,) = await statuses(it)
     assert (status["commit"], status["state"], status["description"]) == (head, "error", told)
     assert "inner" not in json.dumps(status)
