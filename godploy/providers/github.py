@@ -34,7 +34,7 @@ from godploy.providers.protocol import (
     Trouble,
 )
 
-_SCOPES = ("repo", "admin:repo_hook", "read:org")
+_SCOPES: tuple[str, ...] = ("repo", "admin:repo_hook", "read:org")
 _EVENTS = ("push", "pull_request")  # a push tells of tags and deletions, too
 _LONGEST_DESCRIPTION = 140  # more is refused
 _LONGEST_CONTEXT = 255
