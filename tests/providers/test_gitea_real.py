@@ -172,6 +172,7 @@ async def test_hooks(gitea: GiteaServer) -> None:
         await gitea.redeliver(repository, made.id, old.headers["X-Gitea-Delivery"])
         again = (await listener.wait(4))[3]
         assert again.body == old.body and told(again) == told(old)
+        assert again.headers["X-Gitea-Delivery"] != old.headers["X-Gitea-Delivery"]
 
         # Another secret, and switched on again.
         await gitea.ask(ada, "PATCH", f"/repos/{where.full_name}/hooks/{made.id}", {"active": False})
