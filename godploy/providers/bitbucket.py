@@ -109,8 +109,9 @@ class Bitbucket(BitbucketSender):
         return Account(uuid, name)
 
     def _of_what(self, base: str, error: ProviderError) -> Talk[Account]:
-        """Where nothing is seen either, the first refusal stands: a token that has ended is refused just so."""
-        if error.retry:
+        """Where nothing is seen either, the first refusal stands: a token that has ended is refused just so. A user's
+        token that lacks a scope is told its own name for that."""
+        if error.retry or "read:user:bitbucket" in error.next_step:
             raise error
         error.next_step = _NAMELESS
         try:
@@ -304,6 +305,8 @@ def _refusal(response: Response) -> ProviderError:
         return ProviderError(Trouble.INVALID, error.message, next_step=next_step)
     if response.status == 429 and error.wait is None:
         error.wait = _CALM
+    if response.status == 400 and (fields := answers.words(answers.at(response.tree(), "error", "fields"))):
+        return ProviderError(error.trouble, f"{error.message} ({fields})")
     if error.trouble is Trouble.CREDENTIAL:
         error.next_step = f"connect it anew, or make another API token at {_TOKENS}"
     elif error.trouble is Trouble.FORBIDDEN:

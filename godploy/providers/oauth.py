@@ -81,7 +81,7 @@ def _read(response: Response, title: str) -> Grant:
         reason = answers.words(found) or str(error.error)
         trouble = Trouble.CREDENTIAL if error.error in _NEVER_BACK else Trouble.INVALID
         raise ProviderError(trouble, f"{title} refused: {reason}") from error
-    except ValueError as error:
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:  # oauthlib takes any JSON for an object
         raise ProviderError(Trouble.DOWN, f"{title} gave no token that can be read") from error
     lifetime = told.get("expires_in")
     scopes = answers.at(found, "scope") or answers.at(found, "scopes")
