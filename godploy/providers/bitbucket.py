@@ -9,6 +9,7 @@ import base64
 import hashlib
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -182,9 +183,14 @@ class Bitbucket(BitbucketSender):
         found = _hosted(base, tree, administered=False)
         if found is None:
             raise _unreadable("a repository")
-        request = answers.asking("GET", f"{self.api(base)}/repositories/{_by_id(found.id)}/hooks?pagelen=1")
-        response = yield from _answered(request, also=(403, 404))
-        return _hosted(base, tree, administered=response.status == 200) or found
+        try:
+            url = f"{self.api(base)}/repositories/{_by_id(found.id)}/hooks?pagelen=1"
+            yield from _answered(answers.asking("GET", url))
+        except ProviderError as refused:
+            if refused.trouble in (Trouble.FORBIDDEN, Trouble.MISSING):
+                return found
+            raise
+        return replace(found, administered=True)
 
     def branches(self, base: str, place: Place) -> Talk[tuple[str, ...]]:
         url = f"{self._url(base, place)}/refs/branches?pagelen={_PAGE}"

@@ -194,6 +194,12 @@ def test_whoever_does_not_see_the_hooks_does_not_administer(refused: int) -> Non
     assert not found.administered
 
 
+@pytest.mark.parametrize("answer", [error(403, headers={"retry-after": "7"}), error(429), error(503), error(401)])
+def test_trouble_is_not_taken_for_somebody_who_does_not_administer(answer: Answer) -> None:
+    with pytest.raises(ProviderError):
+        hold(BITBUCKET.located(BASE, UUID), [(200, repository()), answer])
+
+
 @pytest.mark.parametrize(
     "links",
     [
@@ -399,6 +405,11 @@ def test_what_a_refusal_means(answer: Answer, trouble: Trouble, wait: float | No
     found = caught.value
     assert (found.trouble, found.wait) == (trouble, wait)
     assert next_step in found.next_step
+
+
+def test_a_refused_field_is_named() -> None:
+    with pytest.raises(ProviderError, match="url: it is not public"):
+        hold(BITBUCKET.create_hook(BASE, PLACE, WISH), [error(400, fields={"url": ["it is not public"]})])
 
 
 DEEP = b'{"values": ' + b"[" * 100_000

@@ -293,6 +293,21 @@ async def test_hooks_tell_of_pushes_with_the_secret_of_the_moment(
     assert fake.hooks(ask.repository) == []
 
 
+async def test_a_repository_of_sha256_and_a_forced_push(fake: BitbucketFake, ask: Asking, receiver: Receiver) -> None:
+    ask.repository = fake.add_repository(ask.user, "acme/newer", object_format="sha256")
+    await ask.hooked(receiver)
+    first = await fake.commit(ask.repository, {"a": "1"})
+    await fake.commit(ask.repository, {"a": "2"})
+    forced = await fake.commit(ask.repository, {"a": "3"}, "Forced", parent=first)
+    (event,) = told(fake.deliveries[-1])
+    assert isinstance(event, Push) and event.commit == forced and len(forced) == 64 and event.message == "Forced\n"
+    again = await fake.redeliver(fake.deliveries[-1])
+    assert told(again) == [event]
+    status = CommitStatus(forced, "godploy/x", StatusState.SUCCESS, "", "https://godploy.example.org/d/1")
+    await ask(BITBUCKET.set_status(fake.base, ask.place, status))
+    assert fake.statuses(ask.repository, forced)[0]["state"] == "SUCCESSFUL"
+
+
 async def test_a_hook_that_leads_inside_is_refused(fake: BitbucketFake, ask: Asking) -> None:
     for url in ("http://127.0.0.1:1/x", "http://10.0.0.5/x", "https://godploy/x"):
         with pytest.raises(ProviderError) as caught:
