@@ -104,6 +104,7 @@ async def _decide(services: Services, delivery: Delivery) -> None:
         await asyncio.sleep(_AFTER_TROUBLE)
         return
     services.changes.ring("worker")
+    services.changes.ring("outbox")
     services.changes.ring("delivery", delivery.id)
 
 

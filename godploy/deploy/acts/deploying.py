@@ -153,5 +153,6 @@ async def _enqueue(services: Services, request: Request) -> Deployment:
 
 async def _queued(services: Services, deployment: Deployment) -> Deployment:
     services.changes.ring("worker")
+    services.changes.ring("outbox")
     services.changes.ring("deployment", deployment.id)
     return deployment
