@@ -145,7 +145,7 @@ async def test_gidgethub_reads_makes_hooks_and_sets_statuses(
     assert fake.hooks(shop) == []
     with pytest.raises(gidgethub.BadRequest, match="Not Found"):
         await gh.getitem("/repos/ada/nothing")
-    with pytest.raises(gidgethub.BadRequestUnknownError):
+    with pytest.raises(gidgethub.BadRequest, match="Bad credentials"):
         await client(fake, session, "ghp_wrong").getitem("/user")
 
 
