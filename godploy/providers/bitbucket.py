@@ -141,9 +141,6 @@ class Bitbucket(BitbucketSender):
         found: list[tuple[str, HostedRepository]] = []
         left = _MOST_PAGES
         for uuid, slug in workspaces:
-            if not left:
-                complete = False
-                break
             query = urlencode({"role": "admin", "pagelen": _PAGE, "sort": "-updated_on"})
             url = f"{self.api(base)}/repositories/{quote(uuid or slug, safe='')}?{query}"
             items, used, whole = yield from _pages(self.api(base), url, left)
@@ -365,33 +362,20 @@ def _own(api: str, url: str) -> str:
 
 
 def _hosted(base: str, item: Any, *, administered: bool) -> HostedRepository | None:
+    """Addresses are made of `base`: those in the answer hold the user's name, and are no other."""
     uuid, full_name = answers.text(item, "uuid"), answers.text(item, "full_name")
     if not _UUID.fullmatch(uuid) or not is_full_name(full_name):
         return None
-    branch, page = answers.text(item, "mainbranch", "name"), answers.text(item, "links", "html", "href")
+    branch = answers.text(item, "mainbranch", "name")
     return HostedRepository(
         id=uuid,
         full_name=full_name,
-        clone_url=_clone_url(base, item) or f"{base}/{full_name}.git",
-        web_url=page if _below(base, page) else f"{base}/{full_name}",
+        clone_url=f"{base}/{full_name}.git",
+        web_url=f"{base}/{full_name}",
         default_branch=branch if is_branch(branch) else None,
         private=answers.at(item, "is_private") is not False,
         administered=administered,
     )
-
-
-def _clone_url(base: str, item: Any) -> str:
-    """Without the user's name that stands in it for who asks as one; "" where none is below the base."""
-    links = answers.at(item, "links", "clone")
-    for link in links if isinstance(links, list) else ():
-        href = re.sub(r"^(https?://)[^/@]*@", r"\1", answers.text(link, "href"))
-        if answers.text(link, "name") == "https" and _below(base, href):
-            return href
-    return ""
-
-
-def _below(base: str, url: str) -> bool:
-    return url.startswith(f"{base}/") and is_full_name(url.removeprefix(f"{base}/").removesuffix("/"))
 
 
 def _hooks(items: list[Any]) -> Iterator[HostedHook]:

@@ -134,6 +134,8 @@ WORKSPACE = {"workspace": {"uuid": OTHER, "slug": "acme"}}
         ([WORKSPACE], [repository(), repository(uuid=OTHER)], Account(f"workspace:{OTHER}", "acme")),
         ([WORKSPACE], [], Account(f"workspace:{OTHER}", "acme")),
         ([{"slug": "acme"}], [], Account("workspace:acme", "acme")),
+        ([{"slug": "acme"}, {"slug": "beta"}], [repository()], Account("workspace:acme", "acme")),
+        ([{"slug": "acme"}], [repository(full_name="../x")], Account("workspace:acme", "acme")),
     ],
 )
 def test_a_token_of_no_user_is_named_by_what_it_sees(
@@ -149,6 +151,7 @@ def test_a_token_of_no_user_is_named_by_what_it_sees(
         ([error(403), error(403)], Trouble.FORBIDDEN),
         ([error(403), error(404)], Trouble.FORBIDDEN),
         ([error(401), listed()], Trouble.CREDENTIAL),
+        ([error(401), listed({"slug": "a/b"}, {"slug": ".."})], Trouble.CREDENTIAL),
         ([error(401), listed(WORKSPACE), error(404)], Trouble.CREDENTIAL),
     ],
 )
@@ -244,6 +247,12 @@ def test_a_listing_says_when_it_is_cut() -> None:
     assert len(found.repositories) == 2 and not found.complete
 
 
+def test_all_workspaces_together_have_a_bound() -> None:
+    endless = [listed(repository(), next=f"{API}/repositories/acme?page=2")] * 20
+    found = hold(BITBUCKET.repositories(BASE, "", 100), [listed({"slug": "acme"}, {"slug": "beta"}), *endless])
+    assert len(found.repositories) == 20 and not found.complete
+
+
 def test_pages_are_followed_and_bounded() -> None:
     following = f"{BELOW}/refs/branches?pagelen=100&page=2"
     asked: list[Request] = []
@@ -264,6 +273,7 @@ def test_pages_are_followed_and_bounded() -> None:
         "http://api.bitbucket.org/2.0/x",
         "https://api.bitbucket.org:8443/2.0/x",
         "https://api.bitbucket.org/1.0/x",
+        "https://api.bitbucket.org/2.0x/y",
         "https://api.bitbucket.org/2.0/../1.0/x",
         "https://api.bitbucket.org/2.0/%2e%2e/1.0/x",
         "https://api.bitbucket.org/2.0/..%2f1.0/x",
@@ -383,6 +393,7 @@ def test_a_status_is_cut_to_bitbuckets_limits(change: dict[str, Any], expected: 
         (error(401), Trouble.CREDENTIAL, None, "connect it anew"),
         (error(402), Trouble.FORBIDDEN, None, "plan"),
         (error(403, detail={"required": ["webhook"], "granted": []}), Trouble.FORBIDDEN, None, "scope webhook"),
+        (error(403, detail={"required": ["web\nhook<b>"]}), Trouble.FORBIDDEN, None, "scope webhookb;"),
         (error(403, detail={"required": {"x": 1}}), Trouble.FORBIDDEN, None, "administer"),
         (error(403), Trouble.FORBIDDEN, None, "administer"),
         (error(403, headers={"retry-after": "30"}), Trouble.BUSY, 30.0, ""),
@@ -446,6 +457,7 @@ def test_pull_requests_are_a_hundred_at_most() -> None:
     following = f"{BELOW}/pullrequests?page=2"
     found = hold(BITBUCKET.pull_requests(BASE, PLACE), [listed(*items, next=following)] * 2)
     assert len(found) == 100 and not found[0].fork
+    assert len(hold(BITBUCKET.pull_requests(BASE, PLACE), [listed(*items, *items, *items)])) == 100
     assert BITBUCKET.pull_ref(7, "feature/x") == "refs/heads/feature/x"
 
 

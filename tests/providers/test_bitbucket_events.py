@@ -14,6 +14,7 @@ import pytest
 from multidict import CIMultiDict
 
 from godploy.errors import Invalid
+from godploy.providers import bitbucket_events
 from godploy.providers.bitbucket import BITBUCKET
 from godploy.providers.protocol import Event, PullRequest, PullRequestChange, Push, Uninteresting
 
@@ -181,6 +182,17 @@ def test_pull_requests_of_all_kinds(change: Change, expected: dict[str, Any]) ->
 
 
 @pytest.mark.parametrize(
+    "page", [None, "", "https://evil.example/", "javascript:/brydzewski/foo", "https://evil.example/ /brydzewski/foo"]
+)
+def test_a_page_that_is_not_the_repositorys_does_not_say_where_a_fork_is(page: str | None) -> None:
+    told = recorded("pr_created")
+    told["pullrequest"]["source"]["repository"] = STRANGER
+    told["repository"]["links"]["html"]["href"] = page
+    (found,) = events("pullrequest:created", told)
+    assert isinstance(found, PullRequestChange) and found.pull.source_url == "https://bitbucket.org/stranger/foo.git"
+
+
+@pytest.mark.parametrize(
     "change",
     [
         lambda p: p.update(id="1"),
@@ -271,6 +283,8 @@ def test_no_shape_of_a_body_does_harm(name: str, event: str) -> None:
         (signature(OLD_SECRET), [SECRET], True, False),
         (signature(), [], True, False),
         (signature(""), [""], True, False),
+        (signature(bitbucket_events._NOBODYS), [], True, False),
+        (signature(bitbucket_events._NOBODYS), [""], True, False),
         (signature(body=BODY + b" "), [SECRET], True, False),
         (None, [SECRET], False, False),
         ("", [SECRET], False, False),
