@@ -68,11 +68,11 @@ def _push(told: Mapping[str, Any]) -> Event:
     ref, after = answers.text(told, "ref"), answers.text(told, "after")
     if not ref.startswith((_HEADS, _TAGS)) or not is_branch(ref.removeprefix(_HEADS).removeprefix(_TAGS)):
         return Uninteresting("it names neither a branch nor a tag that can be read")
+    pusher = answers.text(told, "pusher", "name")
+    if after and not after.strip("0"):
+        return Push(ref, None, pusher=pusher)
     if not is_commit(after):
         return Uninteresting("it names no commit that can be read")
-    pusher = answers.text(told, "pusher", "name")
-    if not after.strip("0"):
-        return Push(ref, None, pusher=pusher)
     commit = _tagged(told, after) if ref.startswith(_TAGS) else after
     return Push(ref, commit, _message(told, commit), pusher)
 
