@@ -12,6 +12,7 @@ from godploy.errors import Invalid
 from godploy.providers.protocol import ProviderError, Request, Response, Talk, Trouble
 
 _LONGEST = 300  # characters of a provider's words that are repeated
+_DEEPEST = 5  # levels of an error's body that are read; what is deeper was not written for people
 _LINK = re.compile(r'<([^<>]+)>\s*;\s*rel="next"')
 _TROUBLES = {
     400: Trouble.INVALID,
@@ -78,16 +79,25 @@ def waiting(response: Response) -> float | None:
     return float(text) if re.fullmatch(r"[0-9]{1,6}", text) else None
 
 
-def words(found: Any) -> str:
+def words(found: Any, depth: int = _DEEPEST) -> str:
     """What an error's body says, in one line: `message`, `error_description` or `error`, with what belongs to it."""
+    if depth < 0:
+        return ""
     if isinstance(found, Mapping):
-        parts = [words(found.get(name)) for name in ("message", "error_description", "error", "errors", "detail")]
+        parts = [
+            words(found.get(name), depth - 1) for name in ("message", "error_description", "error", "errors", "detail")
+        ]
         text = "; ".join(dict.fromkeys(part for part in parts if part))
         if not text:
-            named = ((name, words(value)) for name, value in found.items() if name not in ("type", "documentation_url"))
-            text = "; ".join(f"{name}: {said}" for name, said in named if said)
+            named = (
+                (name, words(value, depth - 1))
+                for name, value in found.items()
+                if name not in ("type", "documentation_url")
+            )
+            text = "; ".join(f"{name}: {part}" for name, part in named if part)
     elif isinstance(found, list):
-        text = "; ".join(part for part in map(words, found[:5]) if part)
+        said = (words(each, depth - 1) for each in found[:5])
+        text = "; ".join(part for part in said if part)
     else:
         text = found if isinstance(found, str) else ""
     return "".join(character if character.isprintable() else " " for character in text)[:_LONGEST].strip()

@@ -427,6 +427,28 @@ def test_nonsense_is_a_provider_in_trouble(name: str, body: bytes) -> None:
     assert caught.value.trouble is Trouble.DOWN
 
 
+@pytest.mark.parametrize("depth", [3, 30, 300, 900])
+@pytest.mark.parametrize(("opens", "closes"), [("[", "]"), ('{"message":', "}"), ('{"x":{}, "y":', "}")])
+def test_a_refusal_of_any_depth_is_told(opens: str, closes: str, depth: int) -> None:
+    """Neither too deep to be walked, nor walked so often that it takes for ever."""
+    body = (opens * depth + "{}" + closes * depth).encode()
+    with pytest.raises(ProviderError) as caught:
+        run(GITEA.account(BASE), Response(422, {}, body))
+    assert caught.value.trouble is Trouble.INVALID
+
+
+def test_an_owner_is_searched_for_with_its_name() -> None:
+    user, data = {"id": 1, "login": "ada"}, {"data": [REPOSITORY, {**REPOSITORY, "full_name": "bob/shop"}]}
+    listing, (_, asked) = run(GITEA.repositories(BASE, "BOB/sh", 5), user, data)
+    assert [found.full_name for found in listing.repositories] == ["bob/shop"]
+    assert dict(parse_qsl(urlsplit(asked.url).query))["q"] == "sh"
+
+
+def test_names_stay_in_their_segment_of_an_address() -> None:
+    _, (asked,) = run(GITEA.branches(BASE, Place("7", "a?b#c/../d%2e e")), [])
+    assert asked.url.startswith(f"{BASE}/api/v1/repos/a%3Fb%23c/..%2Fd%252e%20e/branches?")
+
+
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
 def test_a_redirect(status: int) -> None:
     answer = Response(status, {"location": "https://evil.example.org/"}, b"")

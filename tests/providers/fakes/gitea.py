@@ -132,7 +132,7 @@ class GiteaFake(Fake, Shapes):
 
     async def _by_id(self, call: Call) -> web.Response:
         token = self._allowed(call, "read:repository")
-        found = self.repositories.get(int(call.path["id"]))
+        found = self.repositories.get(int(call.path["id"])) if call.path["id"].isdecimal() else None
         if found is None or not self.may(token, found, "read"):
             raise self.not_found()
         return web.json_response(await self.repository_tree(found, token))
@@ -257,7 +257,10 @@ class GiteaFake(Fake, Shapes):
         if moved.after is None:
             gone = ("delete", {**told, "pusher_type": "user"})
             return [("push", push), gone] if moved.is_tag else [gone]
-        return [*([("create", {**told, "sha": sha})] if moved.before is None else []), ("push", push)]
+        if moved.before is not None:
+            return [("push", push)]
+        made = ("create", {**told, "sha": sha})
+        return [("push", push), made] if moved.is_tag else [made, ("push", push)]
 
     async def pull_events(
         self, repository: Repository, pull: Pull, action: str, before: str | None = None
