@@ -69,6 +69,7 @@ class Bitbucket(BitbucketSender):
     name = "bitbucket"
     title = _TITLE
     single = True
+    token_username = "the account's e-mail address, for an Atlassian API token; nothing for an access token"
     token_page = _SETTINGS
     token_scopes = (
         "read:user:bitbucket",

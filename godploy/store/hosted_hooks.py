@@ -32,7 +32,7 @@ def note_state(conn: sqlite3.Connection, repository: str, state: str, trouble: s
     """What a look at it, or waiting for it, showed; one that was heard meanwhile is not called silent."""
     conn.execute(
         "UPDATE hosted_hook SET state = ?, trouble = ? WHERE repository = ?"
-        " AND NOT (? = 'silent' AND heard_at IS NOT NULL)",
+        " AND NOT (? IN ('silent', 'unproven') AND heard_at IS NOT NULL)",
         (state, trouble, repository, state),
     )
 

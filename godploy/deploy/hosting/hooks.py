@@ -27,10 +27,12 @@ def address(services: Services, repository: Repository) -> str:
 async def ensure(services: Services, repository: Repository) -> HostedHook:
     """Makes the hook, or makes the one that is there what it should be. What the provider refuses is noted on it and
     raised: ProviderError."""
-    secret = await _secret(services, repository)
-    wish = HookWish(address(services, repository), secret)
+    known = await services.store.read(lambda conn: hosted_hooks.of(conn, repository.id))
+    wish = HookWish(address(services, repository), await _secret(services, repository))
     try:
         there = await _there(services, repository)
+        if known is not None and known.state == "working" and there is not None and _is_right(there, wish.url):
+            return known
         if there is None:
             made = await asking.ask_about(
                 services, repository, lambda host, base, place: host.create_hook(base, place, wish)
@@ -54,6 +56,10 @@ async def _there(services: Services, repository: Repository) -> Found | None:
     return next((each for each in found if each.url.endswith(end) or (known and each.id == known.hook)), None)
 
 
+def _is_right(there: Found, url: str) -> bool:
+    return there.active and there.wanted and there.url == url
+
+
 async def _refused(services: Services, repository: Repository, error: ProviderError) -> None:
     def write(conn: Connection) -> None:
         if hosted_hooks.of(conn, repository.id) is None:
@@ -71,31 +77,46 @@ async def _kept(services: Services, repository: Repository) -> HostedHook:
 
 
 async def prove(services: Services, repository: Repository, within: float = HEARD_WITHIN) -> HostedHook:
-    """Asks the provider to send something, and waits for it; "silent" where nothing came. Raises ProviderError."""
+    """Asks the provider to send something, and waits for it; "silent" where nothing came. One that has nothing to send
+    leaves it "unproven". Raises ProviderError."""
     with services.changes.subscribe() as hints:
         hook = await _kept(services, repository)
         if hook.heard_at is None and hook.hook:
             branch = repository.default_branch or ""
-            await asking.ask_about(
+            if not await asking.ask_about(
                 services, repository, lambda host, base, place: host.test_hook(base, place, hook.hook, branch)
-            )
+            ):
+                return await _note(services, repository, "unproven", nothing_to_send(services, repository))
         loop = asyncio.get_running_loop()
         until = loop.time() + within
         while hook.heard_at is None and hook.state == "unproven" and loop.time() < until:
             await hints.next(_LOOK_EVERY)
             hook = await _kept(services, repository)
     if hook.state == "unproven":
-        reason = unreachable(services, repository)
-        await services.store.write(lambda conn: hosted_hooks.note_state(conn, repository.id, "silent", reason))
-        hook = await _kept(services, repository)
+        return await _note(services, repository, "silent", unreachable(services, repository))
     return hook
+
+
+async def _note(services: Services, repository: Repository, state: str, reason: str) -> HostedHook:
+    await services.store.write(lambda conn: hosted_hooks.note_state(conn, repository.id, state, reason))
+    return await _kept(services, repository)
 
 
 def unreachable(services: Services, repository: Repository) -> str:
     """What to say where nothing came from a new hook: a server behind a home router is a normal thing."""
-    title, minutes = HOSTS[repository.provider].title, services.settings.poll_interval / 60
-    every = f"{minutes:.0f} minutes" if minutes >= 2 else f"{services.settings.poll_interval:.0f} seconds"
-    return f"{title} could not reach {services.settings.url}; pushes will be found by polling every {every}"
+    title = HOSTS[repository.provider].title
+    return f"{title} could not reach {services.settings.url}; pushes will be found by polling every {_every(services)}"
+
+
+def nothing_to_send(services: Services, repository: Repository) -> str:
+    """What to say of a provider that sends nothing on request, or has no commit to tell of yet."""
+    title, url = HOSTS[repository.provider].title, services.settings.url
+    return f"{title} has nothing to send yet: the first push shows whether it reaches {url}; polling finds it, too"
+
+
+def _every(services: Services) -> str:
+    seconds = services.settings.poll_interval
+    return f"{seconds / 60:.0f} minutes" if seconds >= 120 else f"{seconds:.0f} seconds"
 
 
 async def rotate(services: Services, repository: Repository) -> None:
@@ -128,7 +149,7 @@ async def look_after(services: Services, repository: Repository) -> None:
         return
     there = await _there(services, repository)
     wanted = address(services, repository)
-    if there is not None and there.active and there.wanted and there.url == wanted and known.state != "refused":
+    if there is not None and _is_right(there, wanted) and known.state != "refused":
         return
     await ensure(services, repository)
     what = "made anew" if there is None else "led back to this server" if there.url != wanted else "switched on again"
