@@ -69,7 +69,8 @@ class Bitbucket(BitbucketSender):
     name = "bitbucket"
     title = _TITLE
     single = True
-    token_username = "the account's e-mail address, for an Atlassian API token; nothing for an access token"
+    # For an Atlassian API token; a repository's or workspace's own access token goes without.
+    token_username = "e-mail address"  # noqa: S105
     token_page = _SETTINGS
     token_scopes = (
         "read:user:bitbucket",
