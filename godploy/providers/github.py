@@ -110,13 +110,13 @@ class GitHub(GitHubSender):
         return account
 
     def repositories(self, base: str, search: str, limit: int) -> Talk[Listing]:
-        """An installation lists what it was installed on, in GitHub's order."""
+        """An installation lists what it was installed on, in GitHub's order. Archived ones take no hooks."""
         found: list[HostedRepository] = []
         as_app = github_api.of_an_app((yield from self._user(base)))
         request, name = asking(base, "GET", _INSTALLED if as_app else _MINE), "repositories" if as_app else ""
         for _ in range(github_api.MOST_PAGES):
             items, following = yield from github_api.page(base, request, name)
-            readable = (_hosted(base, item) for item in items)
+            readable = (_hosted(base, item) for item in items if answers.at(item, "archived") is not True)
             wanted = (item for item in readable if item is not None and item.administered)
             found += [item for item in wanted if search.casefold() in item.full_name.casefold()]
             if len(found) > limit or following is None:
@@ -247,7 +247,8 @@ def _hooks(items: list[Any]) -> Iterator[HostedHook]:
         number, events = answers.number(item, "id"), answers.at(item, "events")
         heard = {event for event in events if isinstance(event, str)} if isinstance(events, list) else set()
         as_json = answers.text(item, "config", "content_type") == "json"
-        wanted = as_json and ("*" in heard or heard.issuperset(_EVENTS))
+        checked = str(answers.at(item, "config", "insecure_ssl")) != "1"  # our certificate, that is
+        wanted = as_json and checked and ("*" in heard or heard.issuperset(_EVENTS))
         if number:
             active = answers.at(item, "active") is True
             yield HostedHook(str(number), answers.text(item, "config", "url"), active=active, wanted=wanted)
