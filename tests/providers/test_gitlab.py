@@ -273,3 +273,60 @@ def test_pages_never_lead_elsewhere_and_have_an_end(name: str, following: str) -
     assert len(asked) == (20 if following == "2" else 1)
     if name == "repositories":
         assert not found.complete
+
+
+def _project(**changes: Any) -> dict[str, Any]:
+    return {"id": 7, "path_with_namespace": "ada/shop", "default_branch": "main", "visibility": "private", **changes}
+
+
+def test_a_project_that_only_its_description_finds_is_not_listed() -> None:
+    items = [
+        _project(name_with_namespace="Ada / Shop"),
+        _project(id=8, path_with_namespace="ada/other", name_with_namespace="Ada / Other"),
+        _project(id=9, path_with_namespace="ada/web", name_with_namespace="Ada / The Shop"),
+    ]
+    _, found = _answer(GITLAB.repositories(_BASE, "shop", 20), _response(200, items))
+    assert [each.id for each in found.repositories] == ["7", "9"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "shop", "ada/", "/shop", "ada//shop", "ada/..", "../shop", "ada/-x", "ada/a b", "ada/x?y", "ada@b/x", "a/é"],
+)
+def test_a_project_whose_name_would_not_be_its_address_is_not_used(name: str) -> None:
+    with pytest.raises(ProviderError) as caught:
+        _answer(GITLAB.located(_BASE, "7"), _response(200, _project(path_with_namespace=name)))
+    assert caught.value.trouble is Trouble.DOWN
+
+
+def test_addresses_are_made_of_the_base_and_the_name() -> None:
+    """What the server behind a proxy tells of itself may be inner, or another's."""
+    hostile = {"http_url_to_repo": "http://10.0.0.1/x.git", "web_url": "javascript:alert(1)"}
+    _, found = _answer(GITLAB.located(_BASE, "7"), _response(200, _project(path_with_namespace="a/.b/c_d", **hostile)))
+    assert (found.clone_url, found.web_url) == (f"{_BASE}/a/.b/c_d.git", f"{_BASE}/a/.b/c_d")
+
+
+@pytest.mark.parametrize(
+    ("changes", "branch"),
+    [({}, "main"), ({"empty_repo": True}, None), ({"default_branch": None}, None), ({"default_branch": "-x"}, None)],
+)
+def test_an_empty_project_has_no_default_branch(changes: dict[str, Any], branch: str | None) -> None:
+    _, found = _answer(GITLAB.located(_BASE, "7"), _response(200, _project(**changes)))
+    assert found.default_branch == branch
+
+
+def test_branches_whose_names_git_does_not_take_are_left_out() -> None:
+    names = ["main", "feature/x", "-x", "a..b", "", "a\x1b[31m", "größe"]
+    _, found = _answer(GITLAB.branches(_BASE, _PLACE), _response(200, [{"name": name} for name in names]))
+    assert found == ("main", "feature/x", "größe")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"iid": 0}, {"iid": -1}, {"sha": None}, {"sha": "ab"}, {"source_branch": "-x"}, {"target_branch": None}],
+    ids=repr,
+)
+def test_a_merge_request_that_cannot_be_used_is_left_out(changes: dict[str, Any]) -> None:
+    good = {"iid": 1, "sha": _SHA, "source_branch": "x", "target_branch": "main", "web_url": "https://evil.example.org"}
+    _, found = _answer(GITLAB.pull_requests(_BASE, _PLACE), _response(200, [{**good, **changes}, good]))
+    assert [(each.number, each.commit, each.url) for each in found] == [(1, _SHA, "")]
