@@ -247,7 +247,7 @@ def _hooks(items: list[Any]) -> Iterator[HostedHook]:
         number, events = answers.number(item, "id"), answers.at(item, "events")
         heard = {event for event in events if isinstance(event, str)} if isinstance(events, list) else set()
         as_json = answers.text(item, "config", "content_type") == "json"
-        checked = str(answers.at(item, "config", "insecure_ssl")) != "1"  # our certificate, that is
+        checked = answers.at(item, "config", "insecure_ssl") not in ("1", 1)  # our certificate, that is
         wanted = as_json and checked and ("*" in heard or heard.issuperset(_EVENTS))
         if number:
             active = answers.at(item, "active") is True
