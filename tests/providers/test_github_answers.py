@@ -1,4 +1,4 @@
-"""How GitHub's answers are read: whose they are, repositories, hooks and grants. What is asked is in `test_github_talks`."""
+"""How GitHub's answers are read: accounts, repositories, hooks and grants. For the rest see `test_github_talks`."""
 
 from __future__ import annotations
 
