@@ -280,7 +280,7 @@ async def test_what_happens_is_told(fake: GitHubFake, shop: Repository, ask: Ask
     number = await fake.open_pull(shop, "patch", {"b": "1"}, title="From afar", fork=True)
     head = await fake.push_pull(shop, number, {"b": "2"})
     await fake.close_pull(shop, number)
-    told = []
+    told: list[Any] = []
     while not inbox.empty():
         headers, body = inbox.get_nowait()
         assert GITHUB.well_formed(headers, "", 0.0)
