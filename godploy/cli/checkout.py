@@ -60,9 +60,13 @@ def root() -> Path | None:
 
 
 def default_name() -> str:
-    """A name for a project or repository, made from the folder's: `My Shop_2` → `my-shop-2`."""
-    folder = (root() or Path.cwd()).name
-    name = re.sub(r"[^a-z0-9]+", "-", folder.lower()).lstrip("-0123456789")[:_NAME_LIMIT].rstrip("-")
+    """A name for a project or repository, made from the folder's."""
+    return valid_name((root() or Path.cwd()).name)
+
+
+def valid_name(text: str) -> str:
+    """A name for a project or repository, made from another's: `My Shop_2` → `my-shop-2`."""
+    name = re.sub(r"[^a-z0-9]+", "-", text.lower()).lstrip("-0123456789")[:_NAME_LIMIT].rstrip("-")
     return name or "app"
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -171,6 +173,31 @@ def list_deliveries(target: Target, limit: int, as_json: bool) -> None:
     )
 
 
+@deliveries.command("show")
+@click.argument("delivery", metavar="ID")
+@at_project()
+@json_option
+def show_delivery(target: Target, delivery: str, as_json: bool) -> None:
+    """Show a delivery: its verdict, its headers without secrets, what it told, and the deployments that it caused.
+
+    Example: godploy deliveries show k3v9xq2
+    """
+    answer = target.client.get(*target.path("deliveries", delivery))
+    if as_json:
+        show.as_json(answer)
+        return
+    what = " ".join(part for part in (answer["event"], answer["ref"], (answer["commit"] or "")[:9]) if part)
+    show.foreign(f"{answer['repository']}, by {answer['kind']} on {show.moment(answer['received_at'])}: {what}")
+    show.foreign(f"verdict: {answer['verdict'] or answer['state']}")
+    _listed("headers", [f"{name}: {value}" for name, value in answer["headers"].items()])
+    _listed("told", [f"{name}: {_json(value)}" for name, value in answer["told"].items()])
+    caused = [
+        f"{made['number']} ({following.title(made)}): {made['state']} {_outcome(made)}"
+        for made in answer["deployments"]
+    ]
+    _listed("deployments", [text.rstrip() for text in caused])
+
+
 @deliveries.command()
 @click.argument("delivery", metavar="ID")
 @at_project()
@@ -185,6 +212,19 @@ def replay(target: Target, delivery: str, as_json: bool) -> None:
         show.as_json(answer)
     else:
         show.line(f"received again as {answer['id']}; its verdict comes with: godploy deliveries")
+
+
+def _listed(head: str, lines: Sequence[str]) -> None:
+    """Others' lines below a head of ours; nothing where there are none."""
+    if lines:
+        show.line()
+        show.line(f"{head}:")
+    for text in lines:
+        show.foreign(f"  {text}")
+
+
+def _json(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _begin(target: Target, deployment: dict[str, Any], wait: bool, as_json: bool) -> None:

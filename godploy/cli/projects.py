@@ -1,4 +1,4 @@
-"""Commands on projects and what they are made from: the link of a checkout, repositories, templates."""
+"""Commands on projects and what they are made from: the link of a checkout, templates."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ import click
 
 from godploy.cli import checkout, show
 from godploy.cli.accounts import Accounts
+from godploy.cli.attaching import attach
 from godploy.cli.client import Client
-from godploy.cli.target import Listing, Target, at_project, at_server, connect, json_option
-from godploy.errors import Conflict, GodployError
-
-_PROVIDERS = {"godploy": "git push", "generic": "signed hook"}
+from godploy.cli.target import at_server, connect, json_option
+from godploy.errors import Conflict
 
 
 @click.command()
@@ -70,82 +69,6 @@ def projects(client: Client, as_json: bool) -> None:
     show.table(("PROJECT", "ORGANIZATION", ""), rows, empty="no projects yet")
 
 
-@click.group(cls=Listing)
-def repositories() -> None:
-    """The repositories of a project.
-
-    Example: godploy repositories add shop --url https://git.example.com/ada/shop.git
-    """
-
-
-@repositories.command("list")
-@at_project()
-@json_option
-def list_repositories(target: Target, as_json: bool) -> None:
-    """List repositories, with what feeds their environments.
-
-    Example: godploy repositories
-    """
-    answer = target.client.get(*target.path("repositories"))
-    if as_json:
-        show.as_json(answer)
-        return
-    rows = [
-        (
-            found["name"],
-            _PROVIDERS[found["provider"]],
-            found["url"] or found["git_url"],
-            found["manifest_path"],
-            ", ".join(f"{name}: {_feed(feed)}" for name, feed in found["environments"].items()),
-        )
-        for found in answer["repositories"]
-    ]
-    show.table(("REPOSITORY", "BY", "ADDRESS", "MANIFEST", "ENVIRONMENTS"), rows, empty="no repositories yet")
-
-
-@repositories.command()
-@click.argument("name")
-@click.option("--url", metavar="URL", help="Where Godploy clones it from; without it, it is pushed to Godploy.")
-@click.option("--manifest-path", metavar="PATH", help="Where its manifest is; default: godploy.yaml.")
-@click.option("--status-url", metavar="URL", help="Is told what becomes of each deployment, signed as hooks are.")
-@at_project()
-@json_option
-def add(
-    target: Target, name: str, url: str | None, manifest_path: str | None, status_url: str | None, as_json: bool
-) -> None:
-    """Attach a repository to the project.
-
-    With --url it stays where it is: Godploy clones it, and any git server announces its pushes by a signed hook.
-    With --status-url the result of each deployment is posted to that address, signed with the same secret.
-
-    Example: godploy repositories add shop --url https://git.example.com/ada/shop.git
-    """
-    wanted = {"name": name, "url": url, "manifest_path": manifest_path, "status_url": status_url}
-    answer = _attach(target.client, target.project, wanted)
-    if as_json:
-        show.as_json(answer)
-    elif answer["hook_secret"]:
-        _explain_hook(answer)
-    else:
-        show.line(f"push it to {answer['git_url']}")
-
-
-@repositories.command("hook-secret")
-@click.argument("name")
-@at_project()
-@json_option
-def hook_secret(target: Target, name: str, as_json: bool) -> None:
-    """Make a new hook secret, and print it this once; the old one stays valid for 24 hours.
-
-    Example: godploy repositories hook-secret shop
-    """
-    answer = target.client.post(*target.path("repositories", name, "hook-secret"))
-    if as_json:
-        show.as_json(answer)
-    else:
-        _explain_hook(answer)
-
-
 @click.command()
 @at_server
 @json_option
@@ -184,41 +107,4 @@ def _ensure_repository(client: Client, project: str, name: str, manifest_path: s
     for found in client.get("projects", project, "repositories")["repositories"]:
         if found["name"] == name:
             return dict(found)
-    return _attach(client, project, {"name": name, "manifest_path": manifest_path})
-
-
-def _attach(client: Client, project: str, wanted: dict[str, str | None]) -> dict[str, Any]:
-    given = {key: value for key, value in wanted.items() if value is not None}
-    answer = client.post("projects", project, "repositories", body=given)
-    if not isinstance(answer, dict):
-        raise GodployError(f"{client.url} gave no answer that this program understands")
-    return answer
-
-
-def _feed(feed: dict[str, Any]) -> str:
-    if feed["tag"]:
-        return f"tag {feed['tag']}"
-    return feed["branch"] or "default branch"
-
-
-def _explain_hook(repository: dict[str, Any]) -> None:
-    """The secret, and a call that works as it stands when pasted."""
-    show.line(f"hook     {repository['hook_url']}")
-    show.line(f"secret   {repository['hook_secret']}")
-    show.line()
-    show.line("The secret is shown this once. After each push, call the hook like this:")
-    show.line()
-    show.line(_EXAMPLE.format(url=repository["hook_url"], branch=repository["default_branch"] or "main"))
-
-
-_EXAMPLE = """\
-  secret='the secret above'
-  body='{{"event": "push", "ref": "refs/heads/{branch}"}}'
-  now=$(date +%s)
-  signature=$(printf '%s.%s' "$now" "$body" | openssl dgst -sha256 -hmac "$secret" | sed 's/.* //')
-  curl {url} \\
-    -H "Content-Type: application/json" \\
-    -H "X-Godploy-Delivery: $now-$$" \\
-    -H "X-Godploy-Timestamp: $now" \\
-    -H "X-Godploy-Signature-256: sha256=$signature" \\
-    --data "$body\""""
+    return attach(client, project, {"name": name, "manifest_path": manifest_path})

@@ -26,7 +26,7 @@ def pulls() -> None:
 def list_pulls(target: Target, state: str | None, limit: int, as_json: bool) -> None:
     """List pull requests with what their plans say, lately changed first.
 
-    Example: godploy pulls --state open
+    Example: godploy pulls list --state open
     """
     answer = target.client.get(*target.path("pulls"), state=state, limit=limit)
     if as_json:

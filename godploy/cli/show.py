@@ -35,6 +35,12 @@ _STATES = {
     "superseded": "yellow",
     "cancelled": "yellow",
     "stopped": "yellow",
+    "usable": "green",
+    "refused": "red",
+    "uninstalled": "yellow",
+    "working": "green",
+    "silent": "yellow",
+    "missing": "red",
 }
 
 

@@ -20,6 +20,8 @@ import yaml
 
 from godploy import resources
 
+from . import fake_providers
+
 NOW = "2026-03-01T12:00:00Z"
 TOKEN = "gdp_a-token-for-tests"
 
@@ -31,6 +33,7 @@ class FakeServer:
     """Starts at once on a free port of 127.0.0.1; `close` ends it. Its state is attributes that tests set and read."""
 
     def __init__(self, certificate: ssl.SSLContext | None = None) -> None:
+        self.providers = fake_providers.Providers()
         self.projects: dict[str, dict[str, Any]] = {}
         self.repositories: dict[str, list[dict[str, Any]]] = {}
         self.deployments: list[dict[str, Any]] = []
@@ -160,29 +163,6 @@ def _create_project(it: FakeServer, path: Any, query: Any, body: Any) -> Answer:
 
 def _list_repositories(it: FakeServer, path: Any, *_: Any) -> Answer:
     return 200, {"repositories": it.repositories.get(path["project"], [])}
-
-
-def _create_repository(it: FakeServer, path: Any, query: Any, body: Any) -> Answer:
-    url, name, project = body.get("url"), body["name"], path["project"]
-    made = {
-        "id": "r1",
-        "name": name,
-        "provider": "generic" if url else "godploy",
-        "url": url,
-        "manifest_path": body.get("manifest_path", "godploy.yaml"),
-        "status_url": body.get("status_url"),
-        "default_branch": None,
-        "git_url": None if url else f"https://deploy.example.com/git/default/{project}/{name}.git",
-        "hook_url": "https://deploy.example.com/hooks/generic/h1" if url else None,
-        "environments": {"production": {"branch": None, "tag": None}},
-    }
-    it.repositories.setdefault(project, []).append(made)
-    return 201, {**made, "hook_secret": "hook-secret" if url else None}
-
-
-def _rotate(it: FakeServer, path: Any, *_: Any) -> Answer:
-    found = next(one for one in it.repositories[path["project"]] if one["name"] == path["repository"])
-    return 201, {**found, "hook_secret": "another-secret"}
 
 
 def _list_deployments(it: FakeServer, path: Any, query: Any, body: Any) -> Answer:
@@ -325,6 +305,13 @@ def _delivery(**more: Any) -> dict[str, Any]:
     }
 
 
+_DETAILS = {
+    "headers": {"X-GitHub-Event": "push\x1b[2J"},
+    "told": {"kind": "push", "changes": [{"ref": "refs/heads/main"}]},
+    "deployments": [deployment(7, state="succeeded", result="live in 3.1 s")],
+}
+
+
 def _create_token(it: FakeServer, path: Any, query: Any, body: Any) -> Answer:
     it.tokens.append({**body})
     return 201, {"id": "t2", "name": body["name"], "token": "gdp_new"}
@@ -376,6 +363,7 @@ def _get_pull(it: FakeServer, path: Any, query: Any, body: Any) -> Answer:
 
 
 _OPERATIONS: dict[str, Callable[..., Any]] = {
+    **fake_providers.OPERATIONS,
     "me": _me,
     "list_tokens": _list_tokens,
     "create_token": _create_token,
@@ -405,8 +393,6 @@ _OPERATIONS: dict[str, Callable[..., Any]] = {
     "list_projects": _list_projects,
     "create_project": _create_project,
     "list_repositories": _list_repositories,
-    "create_repository": _create_repository,
-    "rotate_hook_secret": _rotate,
     "get_dashboard_manifest": _get_manifest,
     "save_dashboard_manifest": _save_manifest,
     "get_stored_manifest": _get_manifest,
@@ -434,6 +420,7 @@ _OPERATIONS: dict[str, Callable[..., Any]] = {
     "give_host": _give_host,
     "release_host": _release_host,
     "list_deliveries": lambda *_: (200, {"deliveries": [_delivery()]}),
+    "get_delivery": lambda it, path, *_: (200, _delivery(id=path["delivery"], **_DETAILS)),
     "list_pulls": _list_pulls,
     "get_pull": _get_pull,
     "replay_delivery": lambda *_: (202, _delivery(id="v2", state="received", verdict=None)),
