@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from godploy.cli import following, main
+from godploy.cli import asking, consents, following, main
 from godploy.cli.accounts import Account, Accounts
 
 from .fake_server import TOKEN, FakeServer
@@ -61,6 +61,14 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
         return Done(code, out, err)
 
     return call
+
+
+@pytest.fixture
+def somebody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Standard input is as good as a terminal; hidden questions are answered from it as well."""
+    monkeypatch.setattr(asking, "somebody_is_there", lambda: True)
+    monkeypatch.setattr("click.termui.hidden_prompt_func", lambda prompt: input())
+    monkeypatch.setattr(consents, "_PAUSE", 0.0)
 
 
 @pytest.fixture

@@ -508,7 +508,8 @@ def _handler(it: FakeServer) -> type[BaseHTTPRequestHandler]:
                 it.violations.extend(f"{name}: {problem}" for problem in _problems(body, schema))
 
         def _check_answer(self, name: str, operation: Any, status: int, data: Any) -> None:
-            answer = _resolved(operation["responses"].get(str(status)))
+            answers = operation["responses"]
+            answer = _resolved(answers.get(str(status), answers["default"] if status >= 400 else None))
             if answer is None:
                 it.violations.append(f"{name}: no answer {status}")
             elif data is not None:
