@@ -11,6 +11,7 @@ import ipaddress
 import logging
 import secrets
 from collections.abc import Awaitable, Callable
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -137,6 +138,7 @@ async def expected_host(request: web.Request, handler: _Next) -> web.StreamRespo
     return await handler(request)
 
 
+@lru_cache(maxsize=1000)
 def _hostname(text: str) -> str:
     try:
         return (urlsplit(f"//{text}").hostname or "").removesuffix(".")
@@ -177,6 +179,7 @@ def client(request: web.Request) -> str:
     return forwarded if forwarded and _is_loopback(remote) else remote
 
 
+@lru_cache(maxsize=1000)
 def _is_loopback(address: str) -> bool:
     try:
         return ipaddress.ip_address(address.partition("%")[0]).is_loopback

@@ -21,6 +21,7 @@ HOST = rf"{HOST_LABEL}(?:\.{HOST_LABEL})*"
 PATH = r"/(?:[A-Za-z0-9._~!&'()*+,;=:@-]|%[0-9A-Fa-f]{2}|/)*"  # RFC 3986, section 3.3; no quote, no backtick
 
 _LETTERS = string.ascii_lowercase
+_SIGNS = _LETTERS + string.digits
 _ID_LENGTH = 7  # what 63 characters leave for an id in the longest container name
 _LABEL_LIMIT = 63  # RFC 1035, section 2.3.4, for a label of a host; Docker's names follow the same limit as host names
 _HOST_LIMIT = 253
@@ -28,8 +29,12 @@ _HOST_LIMIT = 253
 
 def new_id() -> str:
     """A fresh id: seven characters, a letter first, so that it may begin any name. About 8·10¹⁰ of them."""
-    rest = (secrets.choice(_LETTERS + string.digits) for _ in range(_ID_LENGTH - 1))
-    return secrets.choice(_LETTERS) + "".join(rest)
+    drawn = secrets.randbelow(len(_LETTERS) * len(_SIGNS) ** (_ID_LENGTH - 1))
+    signs = []
+    for _ in range(_ID_LENGTH - 1):
+        drawn, number = divmod(drawn, len(_SIGNS))
+        signs.append(_SIGNS[number])
+    return _LETTERS[drawn] + "".join(signs)
 
 
 def new_password(length: int = 32) -> Secret:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from godploy.core import feeding
 from godploy.core.model import Delivery, Feed, Kind, Repository
 from godploy.deploy import considering
-from godploy.deploy.considering import TAGS, Verdict
+from godploy.deploy.considering import HEADS, TAGS, Verdict
 from godploy.deploy.services import Services
 from godploy.deploy.supervise import Lanes
 from godploy.errors import Conflict, Unavailable
@@ -78,7 +79,7 @@ async def run(services: Services) -> None:
     lanes = Lanes(lambda: services.changes.ring("intake"))
     try:
         while True:
-            for delivery in await services.store.read(deliveries.received):
+            for delivery in await services.store.read(partial(deliveries.next_of_each, besides=lanes.names())):
                 if delivery.repository not in lanes:
                     lanes.start(delivery.repository, _decide(services, delivery))
             await services.changes.wait("intake", _LOOK_EVERY)
@@ -143,10 +144,11 @@ def _record(
     if verdict.mapping is not None:
         repositories.set_mapping(conn, repository.id, verdict.mapping)
         _detach_others(conn, repository, verdict.mapping)
+    if delivery.body.get("event") == "push":
+        _supersede_older(conn, repository, delivery, verdict)
     if verdict.branch is None or verdict.commit is None:
         return
     repositories.consider(conn, repository.id, verdict.branch, verdict.commit)
-    _supersede_older(conn, repository, delivery, verdict)
     for name in verdict.environments:
         environment = projects.ensure_environment(conn, repository.project, name, services.settings.pool, avoid)
         stack = stacks.ensure(conn, environment.id, repository.id)
@@ -165,22 +167,21 @@ def _record(
 
 
 def _supersede_older(conn: Connection, repository: Repository, delivery: Delivery, verdict: Verdict) -> None:
-    """Older pushes that nobody has decided yet, and that could only do what this one does, are decided by it."""
-    for other in deliveries.received(conn):
-        older = other.repository == delivery.repository and other.received_at <= delivery.received_at
-        if older and other.body.get("event") == "push" and _does_the_same(repository, other, delivery, verdict):
-            deliveries.decide(conn, other.id, f"superseded by {(verdict.commit or '')[:7]} (delivery {delivery.id})")
-
-
-def _does_the_same(repository: Repository, other: Delivery, delivery: Delivery, verdict: Verdict) -> bool:
-    """A push of the same branch or tag, or of another tag that feeds no more than this one: the newest tag counts."""
-    ref, others_ref = (str(each.body.get("ref", "")) for each in (delivery, other))
-    if ref == others_ref:
-        return True
-    if not ref.startswith(TAGS) or not others_ref.startswith(TAGS):
-        return False
-    fed = feeding.by_tag(repository.mapping, others_ref.removeprefix(TAGS)) if other.body.get("commit") else ()
-    return bool(fed) and set(fed) <= set(verdict.environments)
+    """Older pushes that nobody has decided yet, and that could only do what this one does, are decided by it: of the
+    same branch, whose head is looked at whichever is decided; of the same tag, or of another that feeds no more than
+    this one, since the newest tag counts."""
+    ref, deploys = str(delivery.body.get("ref", "")), bool(verdict.environments)
+    by = f"(delivery {delivery.id})"
+    text = f"superseded by {verdict.commit[:7]} {by}" if verdict.commit else f"{verdict.text} {by}"
+    if verdict.commit or ref.startswith(HEADS):
+        deliveries.supersede(conn, delivery, ref, text, replays=deploys)
+    if not deploys or not ref.startswith(TAGS):
+        return
+    for other in deliveries.received(conn, repository.id, delivery.received_at):
+        tag = str(other.body.get("ref", ""))
+        fed = feeding.by_tag(repository.mapping, tag.removeprefix(TAGS)) if tag.startswith(TAGS) else ()
+        if other.body.get("commit") and fed and set(fed) <= set(verdict.environments):
+            deliveries.decide(conn, other.id, text)
 
 
 def _detach_others(conn: Connection, repository: Repository, mapping: Mapping[str, Feed]) -> None:

@@ -62,6 +62,9 @@ class Lanes:
     def __contains__(self, key: str) -> bool:
         return key in self._busy
 
+    def names(self) -> frozenset[str]:
+        return frozenset(self._busy)
+
     def start(self, key: str, work: Coroutine[Any, Any, None]) -> None:
         self._busy[key] = asyncio.create_task(work, name=key)
         self._busy[key].add_done_callback(lambda _: self._ended())

@@ -1,7 +1,7 @@
 """One SQLite file, one write connection on a thread of its own, a few read-only ones beside it.
 
 `write(work)` runs a plain function of a connection inside `BEGIN IMMEDIATE … COMMIT` as one hop to the writer's thread,
-so no two transactions interleave, and a cancelled caller never leaves one open: the transaction ends, then the
+so no two interleave, and a cancelled caller never leaves one open: the transaction ends, then the
 cancellation goes on. `synchronous=FULL` on the writer: what was committed survives a power cut.
 
 The standard library's sqlite3 on two small thread pools is used rather than aiosqlite: a transaction is a function that
@@ -14,11 +14,13 @@ import asyncio
 import os
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from godploy.errors import GodployError, Invalid, Unavailable
 from godploy.outlast import outlast
@@ -28,12 +30,21 @@ Work = Callable[[sqlite3.Connection], T]
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _READERS = 2
+_TOGETHER = 100  # writes in one transaction, at most
 
 
 class SchemaTooNewError(GodployError):
     """The database was written by a newer Godploy; going back needs that version's backup."""
 
     code = "schema_too_new"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one write."""
+
+    result: Any = None
+    error: BaseException | None = None
 
 
 class Store:
@@ -46,6 +57,7 @@ class Store:
         self._connection: sqlite3.Connection | None = None
         self._local = threading.local()
         self._reading: list[sqlite3.Connection] = []
+        self._waiting: deque[tuple[Work[Any], asyncio.Future[Any]]] = deque()
         self._closed = False
 
     @classmethod
@@ -69,9 +81,16 @@ class Store:
     async def write(self, work: Work[T]) -> T:
         """The result of `work` once its transaction is committed; its exception after a rollback.
 
+        What waits together is committed together, each in a savepoint of its own: the disk is waited for once.
         Raises Unavailable when the disk is full or another process keeps the database locked.
         """
-        future = asyncio.get_running_loop().run_in_executor(self._writer, self._transaction, work)
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+        self._waiting.append((work, future))
+        try:
+            self._writer.submit(self._write_waiting, loop)
+        except RuntimeError as error:  # it is shut down
+            raise Unavailable("the database is closed") from error
         if await outlast(future):
             if not future.cancelled():
                 future.exception()
@@ -82,22 +101,36 @@ class Store:
         """The result of `work` on a connection that cannot write, with one consistent view."""
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._view, work)
 
-    def _transaction(self, work: Work[T]) -> T:
+    def _write_waiting(self, loop: asyncio.AbstractEventLoop) -> None:
+        """On the writer's thread, once for each `write`: takes what waits by then, often nothing any more."""
+        waiting: list[tuple[Work[Any], asyncio.Future[Any]]] = []
+        while self._waiting and len(waiting) < _TOGETHER:
+            waiting.append(self._waiting.popleft())
+        if waiting:
+            outcomes = self._transaction([work for work, _ in waiting])
+            futures = [future for _, future in waiting]
+            with suppress(RuntimeError):  # the loop is closed: nobody waits
+                loop.call_soon_threadsafe(_settle, futures, outcomes)
+
+    def _transaction(self, works: Sequence[Work[Any]]) -> list[Outcome]:
+        """What became of each, once what could be done is committed. A failure that ended the transaction is that of
+        all."""
         connection = self._connection
         if connection is None:
-            raise Unavailable("the database is closed")
+            return [Outcome(error=Unavailable("the database is closed")) for _ in works]
         try:
             connection.execute("BEGIN IMMEDIATE")
             try:
-                result = work(connection)
+                outcomes = [_in_savepoint(connection, work) for work in works]
                 connection.execute("COMMIT")
             except BaseException:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise
-        except sqlite3.OperationalError as error:
-            raise _unavailable(error) from error
-        return result
+        except BaseException as error:
+            failed = _unavailable(error) if isinstance(error, sqlite3.OperationalError) else error
+            return [Outcome(error=failed) for _ in works]
+        return outcomes
 
     def _view(self, work: Work[T]) -> T:
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
@@ -132,6 +165,31 @@ class Store:
             connection.close()
         self._reading.clear()
         await asyncio.to_thread(self._writer.shutdown)
+
+
+def _in_savepoint(connection: sqlite3.Connection, work: Work[Any]) -> Outcome:
+    """Its failure undoes its own changes alone; one after which there is no transaction any more is raised."""
+    connection.execute("SAVEPOINT one")
+    try:
+        result = work(connection)
+    except BaseException as error:
+        if not connection.in_transaction:
+            raise
+        connection.execute("ROLLBACK TO one")
+        connection.execute("RELEASE one")
+        return Outcome(error=_unavailable(error) if isinstance(error, sqlite3.OperationalError) else error)
+    connection.execute("RELEASE one")
+    return Outcome(result)
+
+
+def _settle(futures: Sequence[asyncio.Future[Any]], outcomes: Sequence[Outcome]) -> None:
+    for future, outcome in zip(futures, outcomes, strict=True):
+        if future.done():
+            continue
+        if outcome.error is not None:
+            future.set_exception(outcome.error)
+        else:
+            future.set_result(outcome.result)
 
 
 def copy(source: Path, target: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from godploy.core.model import Delivery
@@ -41,10 +41,37 @@ def get(conn: sqlite3.Connection, delivery_id: str) -> Delivery:
     return rows.delivery(row)
 
 
-def received(conn: sqlite3.Connection) -> list[Delivery]:
-    """Undecided ones, newest first: a newer push of a branch decides for the older ones."""
-    query = "SELECT * FROM delivery WHERE state = 'received' ORDER BY received_at DESC, rowid DESC"
-    return [rows.delivery(row) for row in conn.execute(query)]
+def next_of_each(conn: sqlite3.Connection, besides: Collection[str]) -> list[Delivery]:
+    """The newest undecided one of each repository that is not in `besides`: a newer push of a branch decides for the
+    older ones."""
+    waiting = [row[0] for row in conn.execute("SELECT DISTINCT repository FROM delivery WHERE state = 'received'")]
+    query = (
+        "SELECT * FROM delivery WHERE state = 'received' AND repository = ?"
+        " ORDER BY received_at DESC, rowid DESC LIMIT 1"
+    )
+    wanted = [repository for repository in waiting if repository not in besides]
+    return [rows.delivery(conn.execute(query, (repository,)).fetchone()) for repository in wanted]
+
+
+def received(conn: sqlite3.Connection, repository: str, until: float) -> list[Delivery]:
+    """Undecided pushes of a repository that came no later."""
+    query = (
+        "SELECT * FROM delivery WHERE state = 'received' AND repository = ? AND received_at <= ?"
+        " AND json_extract(body, '$.event') = 'push'"
+    )
+    return [rows.delivery(row) for row in conn.execute(query, (repository, until))]
+
+
+def supersede(conn: sqlite3.Connection, by: Delivery, ref: str, verdict: str, *, replays: bool) -> None:
+    """Undecided pushes of the same ref that came no later are decided by it; those that a person sent again only with
+    `replays`."""
+    conn.execute(
+        "UPDATE delivery SET state = 'decided', verdict = ?, decided_at = ? WHERE state = 'received'"
+        " AND repository = ? AND received_at <= ? AND id != ?"
+        " AND json_extract(body, '$.event') = 'push' AND json_extract(body, '$.ref') = ?"
+        " AND (? OR kind != 'manual')",
+        (verdict, time.time(), by.repository, by.received_at, by.id, ref, replays),
+    )
 
 
 def decide(conn: sqlite3.Connection, delivery_id: str, verdict: str) -> bool:

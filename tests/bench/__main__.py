@@ -45,11 +45,13 @@ class Amounts:
     pairs: int = 12
     rollbacks: int = 10
     deliveries: int = 300
+    crowd: int = 10_000
+    crowd_rate: float = 1000.0
     swaps: int = 20
     rate: float = 200.0
 
 
-QUICK = Amounts(idle=1.0, pairs=1, rollbacks=1, deliveries=10, swaps=1, rate=50.0)
+QUICK = Amounts(idle=1.0, pairs=1, rollbacks=1, deliveries=10, crowd=300, crowd_rate=300.0, swaps=1, rate=50.0)
 
 
 def measured(folder: Path, amounts: Amounts) -> Iterator[Row]:
@@ -63,6 +65,7 @@ def measured(folder: Path, amounts: Amounts) -> Iterator[Row]:
         yield from _rollbacks(list(bench.rollbacks(amounts.rollbacks)), [pair.start for pair in pairs])
         yield from _deliveries(bench, amounts.deliveries, folder)
         yield from _swaps(bench, amounts.swaps, amounts.rate)
+        yield from _crowd(bench, amounts.crowd, amounts.crowd_rate)
         at_end = bench.idle(1)
         yield Row("memory (RSS) at the end of all this", f"{at_end.rss / _MIB:.1f} MiB", "< 80 MB", at_end.rss < 80e6)
 
@@ -100,6 +103,17 @@ def _deliveries(bench: Bench, count: int, folder: Path) -> Iterator[Row]:
     yield Row(f"signed webhook → durable 202, {count} times", _milliseconds(times), "p99 < 10 ms", met)
     yield Row("… of which the disk: one fdatasync of 4 KiB", _milliseconds(fsyncs(folder, count)))
     yield Row("… the machine at that time: a sleeper woken late by", _milliseconds([each.late for each in found]))
+
+
+def _crowd(bench: Bench, count: int, rate: float) -> Iterator[Row]:
+    found = bench.crowd(count, rate)
+    times, what = found.seconds, f"{count} signed webhooks at {rate:.0f} per second"
+    accepted = found.statuses == {202: count}
+    text = f"{_milliseconds(times)}; in {found.lasted:.1f} s"
+    yield Row(f"{what} → durable 202", text, "p99 < 100 ms", percentile(times, 99) < 0.1 and accepted)
+    kept = f"{found.lost} of {count} lost; the newest commit is live"
+    yield Row("… of which lost, once the newest is live", kept, "0 lost", found.lost == 0 and accepted)
+    yield Row("… memory (RSS) at most until then", f"{found.peak / _MIB:.1f} MiB")
 
 
 def _swaps(bench: Bench, count: int, rate: float) -> Iterator[Row]:

@@ -7,24 +7,33 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import statistics
 import subprocess
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from e2e.load import KEEP_ALIVE, Load, Tally
 
-from bench import app
+from bench import app, crowd
 from bench.by_hand import ByHand
+from bench.crowd import Crowd
 from bench.instance import Checkout, Instance
 from godploy.core import signing
 
 _LOOK_EVERY = 0.01  # seconds between two requests that ask whether a version is live
+_CROWDS = """\
+version: 1
+services:
+  idle:
+    image: busybox:stable
+    command: [sleep, "1000000"]
+"""
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -131,6 +140,41 @@ class Bench:
                 time.sleep(pause)
                 found.append(Acknowledgement(seconds, time.perf_counter() - awake))
             return found
+
+    def crowd(self, count: int, rate: float) -> Crowd:
+        """`count` deliveries, `rate` of them each second, the last of which alone names the branch's head; returns when
+        all are decided and that is live."""
+        self.godploy.api("POST", "/projects", {"name": "crowd"})
+        with _git_daemon(self.checkout.folder, self.godploy.git_port) as url:
+            self.checkout.commit({"crowd.yaml": _CROWDS})
+            body = {"name": "app", "url": url, "manifest_path": "crowd.yaml"}
+            made = self.godploy.api("POST", "/projects/crowd/repositories", body)
+            self.godploy.until(lambda: self._live("crowd", self.checkout.head()))
+            head = self.checkout.commit({"crowd.yaml": _CROWDS + "    stop_grace_period: 1s\n"})
+            path = f"/hooks/{made['hook_url'].partition('/hooks/')[2]}"
+            commits = [*(f"{number:040x}" for number in range(1, count)), head]
+            found = crowd.deliver(self.godploy.port, path, made["hook_secret"], commits, rate)
+            self.godploy.until(lambda: self._live("crowd", head))
+            found.lost = count - self._decided(made["id"])
+            found.peak = self._peak()
+            return found
+
+    def _live(self, project: str, commit: str) -> bool:
+        found = self.godploy.settled(project)
+        return bool(found["commit"] == commit and found["state"] == "succeeded")
+
+    def _decided(self, repository: str) -> int:
+        """Deliveries of hooks that were kept and decided, counted where they are kept."""
+        query = "SELECT count(*) FROM delivery WHERE repository = ? AND kind = 'hook' AND state = 'decided'"
+        where = f"{(self.godploy.data / 'godploy.db').as_uri()}?mode=ro"
+        with closing(sqlite3.connect(where, uri=True, timeout=10)) as database:
+            return int(database.execute(query, (repository,)).fetchone()[0])
+
+    def _peak(self) -> int:
+        """The most memory that the process had so far, in bytes."""
+        assert self.godploy.process is not None
+        status = Path(f"/proc/{self.godploy.process.pid}/status").read_text()
+        return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM:"))
 
     def _deliver(self, path: str, secret: str, body: bytes) -> float:
         now = str(int(time.time()))

@@ -396,7 +396,7 @@ CREATE TABLE workload (
     CHECK (state != 'draining' OR drain_until IS NOT NULL)
 ) STRICT;
 
-CREATE INDEX delivery_received ON delivery (received_at) WHERE state = 'received';
+CREATE INDEX delivery_received ON delivery (repository, received_at) WHERE state = 'received';
 
 CREATE INDEX delivery_recent ON delivery (repository, received_at);
 

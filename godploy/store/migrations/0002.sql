@@ -110,6 +110,8 @@ CREATE TABLE hosted_hook (
 
 -- What came with a delivery, secrets left out; NULL where it came otherwise.
 ALTER TABLE delivery ADD COLUMN headers TEXT;
+DROP INDEX delivery_received;
+CREATE INDEX delivery_received ON delivery (repository, received_at) WHERE state = 'received';
 
 CREATE TABLE pull_request (
     id         TEXT PRIMARY KEY,
