@@ -65,4 +65,4 @@ def sure(question: str, yes: bool, next_step: str) -> None:
         return
     if not somebody_is_there():
         raise click.UsageError(f"nobody is there to agree: {next_step}")
-    click.confirm(question, abort=True, err=True)
+    click.confirm(show.safe(question), abort=True, err=True)

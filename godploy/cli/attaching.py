@@ -65,7 +65,7 @@ def choose_branch(target: Target, connection: str, repository: Json) -> str | No
         name = branches[chosen] if isinstance(chosen, int) else chosen
         if name in branches:
             return None if name == usual else str(name)
-        show.note(f"{repository['full_name']} has no branch {show.safe(name)}")
+        show.note(show.safe(f"{repository['full_name']} has no branch {name}"))
 
 
 def prove(target: Target, repository: Json) -> Json:

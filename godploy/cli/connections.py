@@ -75,7 +75,7 @@ def list_connections(client: Client, organization: str | None, as_json: bool) ->
     show.table(heads, rows, empty="no connections yet; make one with: godploy connections add PROVIDER")
     for found in answer["connections"]:
         if found["next_step"]:
-            show.note(f"{found['name']}: {show.safe(found['next_step'])}")
+            show.note(show.safe(f"{found['name']}: {found['next_step']}"))
 
 
 @connections.command()
@@ -127,7 +127,7 @@ def add(
         wanted = consents.Wanted(found["title"], provider, chosen, url, name, owner, organization=organization)
         made = consents.connect(client, wanted)
     _told(made, as_json)
-    show.note(f"attach a repository: godploy repositories add --connection {made['name']}")
+    show.note(show.safe(f"attach a repository: godploy repositories add --connection {made['name']}"))
 
 
 @connections.command()
@@ -192,16 +192,16 @@ def remove(client: Client, name: str, yes: bool, organization: str | None, as_js
     Example: godploy connections remove github
     """
     found = named(client, name, organization)
-    show.note(f"The hooks that {found['name']} made at {show.safe(found['url'])} are removed.")
+    show.note(show.safe(f"The hooks that {found['name']} made at {found['url']} are removed."))
     if found["repositories"]:
         several = ", ".join(found["repositories"])
-        show.note(f"{several}: attached as before, but polled only, as far as anybody may read them.")
+        show.note(f"{show.safe(several)}: attached as before, but polled only, as far as anybody may read them.")
     asking.sure(f"Remove {found['name']}?", yes, "--yes removes it without asking")
     answer = client.delete("connections", name, organization=organization)
     if as_json:
         show.as_json(answer)
         return
-    show.line(f"removed {found['name']}")
+    show.foreign(f"removed {found['name']}")
     for sentence in answer["left"]:
         show.foreign(sentence)
 

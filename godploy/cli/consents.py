@@ -56,7 +56,7 @@ def connect(client: Client, wanted: Wanted) -> Json:
         show.note(f"\n  {show.safe(begun['url'])}\n")
         show.note("Waiting up to ten minutes for you to agree there; the last page shows a code, asked for here.")
         account = _answered(client, begun["id"])
-        show.note(f"{wanted.title} says you are {show.safe(account)}.")
+        show.note(show.safe(f"{wanted.title} says you are {account}."))
         made = _confirmed(client, begun["id"])
     except BaseException:
         _forget(client, begun["id"])
@@ -111,7 +111,7 @@ def _installed(client: Client, wanted: Wanted, made: Json) -> Json:
     show.note("The App is made. Install it for the repositories that you want to deploy:")
     show.note(f"\n  {show.safe(made['install_url'] or made['url'])}\n")
     show.note("Waiting up to ten minutes for that.")
-    later = f"once it is installed: godploy connections check {made['name']}"
+    later = f"once it is installed: godploy connections check {show.safe(made['name'])}"
     end = time.monotonic() + _PATIENCE
     try:
         while time.monotonic() < end:
@@ -120,7 +120,7 @@ def _installed(client: Client, wanted: Wanted, made: Json) -> Json:
                 return found
             time.sleep(_PAUSE)
     except KeyboardInterrupt:
-        show.note(f"\nthe connection {made['name']} stays; {later}")
+        show.note(f"\nthe connection {show.safe(made['name'])} stays; {later}")
         raise
     raise Conflict("the App was not installed within ten minutes", next_step=later)
 

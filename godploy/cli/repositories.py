@@ -107,7 +107,7 @@ def add(target: Target, name: str | None, as_json: bool, **given: Any) -> None:
     if answer["hook_secret"]:
         _explain_hook(answer)
     else:
-        show.line(f"push it to {answer['git_url']}")
+        show.foreign(f"push it to {answer['git_url']}")
 
 
 @repositories.command()
@@ -162,7 +162,7 @@ def connect(target: Target, name: str, connection: str, as_json: bool) -> None:
     if as_json:
         show.as_json(answer)
     else:
-        show.line(f"{name} is reached by {answer['connection']}; {attaching.about_hook(answer['hook'])}")
+        show.foreign(f"{name} is reached by {answer['connection']}; {attaching.about_hook(answer['hook'])}")
 
 
 @repositories.command()
@@ -291,8 +291,8 @@ def _feed(feed: Json) -> str:
 
 def _explain_hook(repository: dict[str, Any]) -> None:
     """The secret, and a call that works as it stands when pasted."""
-    show.line(f"hook     {repository['hook_url']}")
-    show.line(f"secret   {repository['hook_secret']}")
+    show.foreign(f"hook     {repository['hook_url']}")
+    show.foreign(f"secret   {repository['hook_secret']}")
     show.line()
     show.line("The secret is shown this once. After each push, call the hook like this:")
     show.line()

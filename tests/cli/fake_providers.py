@@ -159,8 +159,8 @@ def _consent(it: Any, stage: str, url: str | None = None) -> Json:
         "id": "n1",
         "url": url,
         "stage": stage,
-        "account": "ada\x1b[2J" if stage == "answered" else None,
-        "trouble": "you said no\x1b[2J" if stage == "failed" else None,
+        "account": "ada\x07" if stage == "answered" else None,
+        "trouble": "you said no\x07" if stage == "failed" else None,
         "expires_at": NOW,
     }
 
@@ -211,7 +211,7 @@ def _create_repository(it: Any, path: Any, query: Any, body: Any) -> Answer:
 
 
 def _hook(it: Any, path: Any, query: Any, body: Any) -> Answer:
-    trouble = "GitHub could not reach https://deploy.example.com\x1b[2J; pushes will be found by polling"
+    trouble = "GitHub could not reach https://deploy.example.com\x07; pushes will be found by polling"
     state = it.providers.hook_state
     hook = {
         "state": state,

@@ -306,7 +306,7 @@ def _delivery(**more: Any) -> dict[str, Any]:
 
 
 _DETAILS = {
-    "headers": {"X-GitHub-Event": "push\x1b[2J"},
+    "headers": {"X-GitHub-Event": "push\x07"},
     "told": {"kind": "push", "changes": [{"ref": "refs/heads/main"}]},
     "deployments": [deployment(7, state="succeeded", result="live in 3.1 s")],
 }

@@ -129,7 +129,7 @@ def test_a_wrong_code_is_asked_for_again_and_too_many_end_it(run: Run, server: F
 def test_a_refused_consent_says_why(run: Run, server: FakeServer) -> None:
     server.providers.stages = ["waiting", "answering", "failed"]
     done = run("connections", "add", "github")
-    assert done.code == 1 and "error: you said no\n" in done.err and "\x1b" not in done.err
+    assert done.code == 1 and "error: you said no\n" in done.err and "\x07" not in done.err
 
 
 def _interrupt(*_: object) -> None:
@@ -158,7 +158,7 @@ def test_a_list_says_what_is_wrong_and_moves_no_cursor(run: Run, server: FakeSer
     assert "no connections yet" in run("connections").err
     server.providers.connect("github", kind="app", repositories=["shop/api"])
     server.providers.connect(
-        "gitea", state="refused", trouble="it was revoked\x1b[2J", next_step="renew it: godploy connections renew gitea"
+        "gitea", state="refused", trouble="it was revoked\x07", next_step="renew it: godploy connections renew gitea"
     )
     done = run("connections")
     assert "shop/api" in done.out and "refused" in done.out and "it was revoked\n" in done.out
@@ -190,7 +190,7 @@ def test_a_consent_is_renewed_by_a_consent(run: Run, server: FakeServer) -> None
 
 
 def test_removing_says_what_happens_and_asks(run: Run, server: FakeServer) -> None:
-    server.providers.left = ["the hook of ada/shop is left: GitHub\x1b[2J is down"]
+    server.providers.left = ["the hook of ada/shop is left: GitHub\x07 is down"]
     server.providers.connect("github", repositories=["shop/api"])
     done = run("connections", "remove", "github")
     assert done.code == 2 and "--yes" in done.err and "shop/api: attached as before" in done.err

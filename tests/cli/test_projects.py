@@ -124,7 +124,7 @@ def test_the_servers_words_are_passed_on(run: Run, server: FakeServer) -> None:
         403,
         {
             "code": "forbidden",
-            "message": "no\x1b[2J",
+            "message": "no\x07",
             "next_step": "ask",
             "retry": False,
             "fields": {"problems": ["p"]},

@@ -42,11 +42,11 @@ def test_json_is_the_repository_with_its_hook(run: Run, github: FakeServer) -> N
     github.providers.hook_state = "silent"
     done = run("repositories", "add", "api", "--connection", "github", "--from", "ada/shop", "--json")
     assert done.json["name"] == "api" and done.json["hook"]["state"] == "silent"
-    assert "could not reach https://deploy.example.com; pushes will be found" in done.err and "\x1b" not in done.err
+    assert "could not reach https://deploy.example.com; pushes will be found" in done.err and "\x07" not in done.err
 
 
 def test_without_a_hook_it_is_attached_nevertheless(run: Run, github: FakeServer) -> None:
-    github.refusals[f"POST {REPOSITORIES}/shop/hook"] = (502, fake_server.failure("provider", "GitHub is down\x1b[2J"))
+    github.refusals[f"POST {REPOSITORIES}/shop/hook"] = (502, fake_server.failure("provider", "GitHub is down\x07"))
     done = run("repositories", "add", "--connection", "github", "--from", "ada/shop")
     assert done.code == 0
     assert "GitHub is down; pushes will be found by polling\n" in done.err
@@ -170,7 +170,7 @@ def test_a_hook_is_mended_and_proved(run: Run, github: FakeServer, state: str, c
     run("repositories", "add", "--connection", "github", "--from", "ada/shop")
     github.providers.hook_state = state
     done = run("repositories", "hook", "shop")
-    assert done.code == code and said in done.out and "\x1b" not in done.out
+    assert done.code == code and said in done.out and "\x07" not in done.out
 
 
 def test_what_becomes_of_one_at_a_provider(run: Run, github: FakeServer) -> None:
