@@ -12,6 +12,7 @@ from godploy.core.contexts import contexts, takes_long
 from godploy.core.discretion import discreet
 from godploy.core.facts import Context, Current, Facts, HostFact, Inputs, Neighbour, ResolvedImage
 from godploy.core.failures import failure
+from godploy.core.manifest import Manifest
 from godploy.core.model import Deployment, Environment, Kind, Project, Release, Repository, Stack
 from godploy.core.plan import Plan
 from godploy.core.replan import replan
@@ -48,7 +49,9 @@ async def from_source(job: Job, source: Source) -> Plan:
         facts,
         commit=job.deployment.commit,
         folder=source.folder,
-        contexts=await _contexts(job, inputs),
+        contexts=await _contexts(
+            job.services, job.repository, job.deployment.commit, inputs, source.manifest, job.environment.name
+        ),
         images=await _images(job, inputs),
     )
     plan = planner.plan(
@@ -142,7 +145,7 @@ async def proposed(
         discreet(facts),
         commit=commit,
         folder=source.folder,
-        contexts=await _proposed_contexts(services, repository, commit, inputs),
+        contexts=await _contexts(services, repository, commit, inputs, source.manifest, environment.name),
         images={text: ResolvedImage(id=text) for text in inputs.images},
     )
     return planner.plan(
@@ -157,18 +160,23 @@ async def proposed(
     )
 
 
-async def _proposed_contexts(
-    services: Services, repository: Repository, commit: str, inputs: Inputs
+async def _contexts(
+    services: Services, repository: Repository | None, commit: str | None, inputs: Inputs, manifest: Manifest, name: str
 ) -> dict[str, Context]:
-    """Patterns and paths are those of anybody who may open a pull request, so ones that are made to take long are
-    refused before they are compared."""
-    if not inputs.contexts:
+    """Patterns and paths are those of anybody who may push or open a pull request, so ones that are made to take long
+    are refused before they are compared. `name` is the environment's. Raises Invalid."""
+    if not inputs.contexts or repository is None or commit is None:
         return {}
     entries = await services.git.tree(repository.id, commit)
-    for service, query in inputs.contexts.items():
-        if takes_long(entries, query):
-            raise Invalid(f"services.{service}.build.watch: comparing these patterns with the files takes too long")
-    return await asyncio.to_thread(contexts, entries, inputs.contexts, repository.manifest_path)
+
+    def compared() -> dict[str, Context]:
+        for service, query in inputs.contexts.items():
+            if takes_long(entries, query):
+                at = manifest.place(("services", service, "build", "watch"), environment=name)
+                raise Invalid(f"{at}: comparing these patterns with the files of the repository takes too long")
+        return contexts(entries, inputs.contexts, repository.manifest_path)
+
+    return await asyncio.to_thread(compared)
 
 
 def place(conn: Connection, project: Project, name: str, repository: Repository | None) -> tuple[Environment, Stack]:
@@ -318,13 +326,6 @@ def _users_of(conn: Connection, environment: Environment, stack: Stack) -> dict[
 
 def _updates(job: Job) -> frozenset[str]:
     return frozenset(job.deployment.options.get("update", ()))
-
-
-async def _contexts(job: Job, inputs: Inputs) -> dict[str, Context]:
-    if not inputs.contexts or job.repository is None or job.deployment.commit is None:
-        return {}
-    entries = await job.services.git.tree(job.repository.id, job.deployment.commit)
-    return contexts(entries, inputs.contexts, job.repository.manifest_path)
 
 
 async def _images(job: Job, inputs: Inputs) -> dict[str, ResolvedImage]:

@@ -164,7 +164,7 @@ async def test_the_last_use_is_noted_once_a_minute(site: Site) -> None:
 
 
 def _filled(path: str) -> str:
-    values = {"project": "shop", "number": "1", "name": "KEY", "host": "shop.example.com"}
+    values = {"project": "shop", "number": "1", "pull": "1", "name": "KEY", "host": "shop.example.com"}
     for part in path.split("/"):
         if part.startswith("{"):
             path = path.replace(part, values.get(part[1:-1], "thing"))
@@ -175,13 +175,21 @@ async def test_nobody_reaches_what_is_not_theirs(site: Site) -> None:
     """Every route with a permission: 401 without a token, 404 for a stranger, 403 for a viewer who may not."""
     await site.made("/api/v1/projects", {"name": "shop"})
     viewer, stranger = await site.member("viewer"), await site.member(None)
-    bodies = {"/plan": {"text": ""}, "/runs": {"argv": ["x"]}, "/secrets": {"values": {"A": "b"}}}
+    bodies = {
+        "/plan": {"text": ""},
+        "/runs": {"argv": ["x"]},
+        "/secrets": {"values": {"A": "b"}},
+        "/manifest": {"text": ""},
+        "/repositories": {"name": "x"},
+        "/connection": {"connection": "x"},
+        "/login": {"username": "x", "password": "y"},
+        "/host-keys": {"host_keys": ["SHA256:" + "x" * 43]},
+    }
     for route in ROUTES:
         if not route.permission:
             continue
         path = _filled(route.path)
         body = next((given for ending, given in bodies.items() if path.endswith(ending)), None)
-        body = body or {"/manifest": {"text": ""}, "/repositories": {"name": "x"}}.get("/" + path.rpartition("/")[2])
         more = {"params": {"confirm": "x"}} if route.handler.__name__ == "delete_volume" else {}
         sent = body if route.method != "GET" else None
         assert (await site.as_(None).ask(route.method, path, sent, **more)).status == 401, route

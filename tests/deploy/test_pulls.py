@@ -24,6 +24,7 @@ from tests.deploy.shop import built, manifest, web, worker
 
 NUMBER = 7
 BASE = "https://provider.example"
+TOO_LONG = "comparing these patterns with the files of the repository takes too long"
 
 
 class ByNumber:
@@ -386,7 +387,16 @@ async def test_patterns_that_are_made_to_take_long_are_refused(it: Godploy) -> N
     repository = await hosted(it)
     files = parts("1", build={"watch": ["a*" * 12 + "b"]})
     verdict = await propose(it, repository, {**files, "a" * 250: "text"})
-    assert verdict == "services.web.build.watch: comparing these patterns with the files takes too long"
+    assert verdict.startswith("godploy.yaml:")
+    assert verdict.endswith(": services.web.build.watch: " + TOO_LONG)
+
+
+async def test_pushed_patterns_that_are_made_to_take_long_are_refused(it: Godploy) -> None:
+    files = parts("1", build={"watch": ["a*" * 12 + "b"]})
+    failed = await shop.deploy(it, {**files, "a" * 250: "text"})
+    assert failed.state is State.FAILED
+    assert TOO_LONG in str(failed.error)
+    assert "godploy.yaml:" in str(failed.error)
 
 
 async def test_open_ones_are_planned_again_after_their_base_was_deployed(it: Godploy) -> None:
