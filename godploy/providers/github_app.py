@@ -12,8 +12,6 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote, urlencode
 
-import jwt as json_web_token
-
 from godploy.providers import answers, github_api
 from godploy.providers.github import account_of
 from godploy.providers.protocol import Account, Grant, ProviderError, Request, Talk, Trouble
@@ -102,6 +100,8 @@ def installation_url(base: str, app: App, state: str) -> str:
 def jwt(app: App, now: float) -> str:
     """The App's own token, good for nine minutes; `now` in seconds since 1970. Raises ProviderError where its key is
     none."""
+    import jwt as json_web_token  # 9 MB that a server without an App does without
+
     claims = {"iat": int(now) - _EARLIER, "exp": int(now) + _LATER, "iss": app.id}
     try:
         return json_web_token.encode(claims, app.pem, algorithm="RS256")
