@@ -13,8 +13,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qsl
 
-from oauthlib.oauth2 import OAuth2Error, WebApplicationClient
-
 from godploy.providers import answers
 from godploy.providers.protocol import Grant, OAuthClient, ProviderError, Response, Talk, Trouble
 
@@ -35,6 +33,8 @@ def authorize_url(
     endpoint: str, client: OAuthClient, callback: str, state: str, scopes: Sequence[str], challenge: str = ""
 ) -> str:
     """Where the browser goes; `challenge` "" is without PKCE."""
+    from oauthlib.oauth2 import WebApplicationClient  # a megabyte that most servers do without
+
     more = {"code_challenge": challenge, "code_challenge_method": "S256"} if challenge else {}
     # oauthlib refuses http, whose use is decided where the server's private bases are known; only the query is its own.
     asked: str = WebApplicationClient(client.id).prepare_request_uri(
@@ -71,6 +71,8 @@ def _grant(endpoint: str, title: str, client: OAuthClient, fields: Mapping[str, 
 
 def _read(response: Response, title: str) -> Grant:
     """GitHub says what is wrong with status 200, so the body is looked at first."""
+    from oauthlib.oauth2 import OAuth2Error, WebApplicationClient
+
     if response.status in (403, 404, 429) or response.status >= 500:
         raise answers.refusal(response, title)
     body = response.body.decode(errors="replace")
