@@ -91,7 +91,7 @@ class Installation:
     def start(self, *, command: Sequence[str | Path] = (GODPLOY,), **settings: str) -> None:
         """Starts it, and waits until it is ready; `settings` are variables without their GODPLOY_."""
         if not self.http:
-            self._first_settings()
+            self.prepare()
         self.settings |= {f"GODPLOY_{name.upper()}": value for name, value in settings.items()}
         words = [*command, "serve", "--data", self.data, "--listen", f"127.0.0.1:{self.listen}"]
         with self.log.open("ab") as log:
@@ -99,7 +99,8 @@ class Installation:
             self.process = subprocess.Popen(words, env=environment, stdout=log, stderr=log, start_new_session=True)
         until(self._ready, 60)
 
-    def _first_settings(self) -> None:
+    def prepare(self) -> None:
+        """Chooses its ports, for settings that name one; `start` does it otherwise."""
         self.data.mkdir(parents=True)
         self.http, self.https, self.listen, api = free_ports(4)
         self.settings = {

@@ -146,10 +146,10 @@ class GiteaServer:
         await self._git(repository, "-C", str(work), "commit", "-q", "--allow-empty", "-m", message)
         await self._git(repository, "-C", str(work), "push", "-q", "origin", f"HEAD:refs/heads/{branch}")
         sha = await self._git(repository, "-C", str(work), "rev-parse", "HEAD")
-        await self._settled(repository, branch, sha)
+        await self.settled(repository, branch, sha)
         return sha
 
-    async def _settled(self, repository: Made, branch: str, sha: str) -> None:
+    async def settled(self, repository: Made, branch: str, sha: str) -> None:
         """Gitea answers a push before its database knows of it."""
         url = f"/repos/{repository.full_name}"
         async with asyncio.timeout(30):
