@@ -26,6 +26,7 @@ def build(services: Services) -> web.Application:
     hooks.prepare(app)
     app.router.add_routes([guarded(route) for route in ROUTES])
     git_remote.add_routes(app)
+    app.router.add_get("/deployments/{deployment}", pages.deployment_page)
     app.router.add_get("/pulls/{pull}", pages.pull_page)
     app.router.add_get("/{path:.*}", pages.page)
     app.on_response_prepare.append(answers.add_headers)

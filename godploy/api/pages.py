@@ -11,8 +11,9 @@ from godploy import __version__, resources
 from godploy.api import contract
 from godploy.api.call import SERVICES, Call
 from godploy.core import schema
+from godploy.core.model import Deployment
 from godploy.errors import NotFound
-from godploy.store import pull_requests
+from godploy.store import Connection, deployments, projects, pull_requests, stacks
 
 _PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>Godploy</title>
@@ -29,6 +30,15 @@ _PULL = """<!doctype html>
 <h1>godploy/plan: {state}</h1>
 <p>{description}</p>
 <p>The whole plan, for members of the project:</p>
+<pre>{commands}</pre>
+</html>
+"""
+
+
+_DEPLOYMENT = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><meta name="robots" content="noindex"><title>Godploy: deployment</title>
+<h1>{title}</h1>
+<p>Its log, for members of the project:</p>
 <pre>{commands}</pre>
 </html>
 """
@@ -85,11 +95,27 @@ async def page(request: web.Request) -> web.Response:
             raise web.HTTPMethodNotAllowed(request.method, methods)
         raise NotFound("there is nothing here", next_step="see /api/v1/openapi.json")
     url = request.app[SERVICES].settings.url
-    shown = ("godploy logs NUMBER",) if request.path.startswith("/deployments/") else ("godploy projects",)
     kept = await asyncio.to_thread(resources.wheel)
     got = () if kept is None else (f"pipx install {url}/wheels/{kept.name}",)
-    commands = "\n".join((*got, f"godploy login {url}", *shown, "godploy deployments"))
+    commands = "\n".join((*got, f"godploy login {url}", "godploy projects", "godploy deployments"))
     return web.Response(text=_PAGE.format(version=__version__, commands=escape(commands)), content_type="text/html")
+
+
+async def deployment_page(request: web.Request) -> web.Response:
+    """How far a deployment is, and how its members see more: whoever has the link may not be one. Raises NotFound."""
+    services, wanted = request.app[SERVICES], request.match_info["deployment"]
+
+    def read(conn: Connection) -> tuple[Deployment, str, str]:
+        found = deployments.get(conn, wanted)
+        environment = projects.environment(conn, stacks.get(conn, found.stack).environment)
+        return found, projects.get(conn, environment.project).name, environment.name
+
+    found, project, environment = await services.store.read(read)
+    commands = f"godploy login {services.settings.url}\ngodploy logs {found.number} --project {project}"
+    title = f"deployment {found.number} of {project} to {environment}: {found.state}"
+    return web.Response(
+        text=_DEPLOYMENT.format(title=escape(title), commands=escape(commands)), content_type="text/html"
+    )
 
 
 async def pull_page(request: web.Request) -> web.Response:

@@ -30,11 +30,24 @@ async def test_public_documents(site: Site) -> None:
 
 
 async def test_pages_for_people(site: Site) -> None:
-    page = await site.as_(None).get("/deployments/abc")
+    page = await site.as_(None).get("/whatever")
     assert page.status == 200
-    assert b"godploy logs" in page.raw
+    assert b"godploy projects" in page.raw
     assert page.headers["Content-Security-Policy"].startswith("default-src 'none'")
     assert (await site.as_(None).get("/api/v1/nothing")).error["code"] == "not_found"
+
+
+async def test_the_page_of_a_deployment_tells_strangers_its_state_and_no_more(whole: Site) -> None:
+    await whole.made("/api/v1/projects", {"name": "shop"})
+    text = "version: 1\nservices:\n  web: {image: 'web:1', port: 8000}\n"
+    saved = await whole.ask("PUT", "/api/v1/projects/shop/manifest", {"text": text})
+    (made,) = saved.json["deployments"]
+    page = await whole.as_(None).get(f"/deployments/{made['id']}")
+    assert page.status == 200
+    assert b"deployment 1 of shop to production" in page.raw
+    assert b"godploy logs 1 --project shop" in page.raw
+    assert page.headers["Content-Security-Policy"].startswith("default-src 'none'")
+    assert (await whole.as_(None).get("/deployments/none")).status == 404
 
 
 async def test_common_headers(site: Site) -> None:
