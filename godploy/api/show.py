@@ -10,6 +10,7 @@ from godploy.core.certificates import Standing
 from godploy.core.model import Delivery, Deployment, Event, Organization, Project, Release, Repository, Stack, Volume
 from godploy.core.template import Template
 from godploy.deploy.status import ServiceStatus
+from godploy.providers import gitlab_events
 from godploy.settings import Settings
 from godploy.store import (
     Connection,
@@ -24,6 +25,11 @@ from godploy.store import (
 )
 
 Json = dict[str, Any]
+
+_OVERHEARD = (
+    "its token goes over plain http, where anybody on the way can read it and send pushes of their own;"
+    " give Godploy an https address (GODPLOY_URL)"
+)
 
 
 def time(at: float) -> str:
@@ -107,6 +113,7 @@ def _hook(conn: Connection, found: Repository) -> Json | None:
     return {
         "state": made.state,
         "trouble": made.trouble,
+        "warning": _OVERHEARD if made.scheme == gitlab_events.TOKEN_SCHEME and made.url.startswith("http:") else None,
         "url": made.url,
         "made_at": time(made.made_at),
         "heard_at": maybe_time(made.heard_at),

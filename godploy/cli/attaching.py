@@ -82,9 +82,8 @@ def about_hook(hook: Json | None) -> str:
     """How the hook stands, in a sentence."""
     if hook is None:
         return "there is no hook; pushes will be found by polling"
-    if hook["state"] == "working":
-        return "the hook works"
-    return show.safe(hook["trouble"] or f"the hook is {hook['state']}")
+    stands = "the hook works" if hook["state"] == "working" else hook["trouble"] or f"the hook is {hook['state']}"
+    return show.safe(f"{stands}; {hook['warning']}" if hook["warning"] else stands)
 
 
 def first_deployment(target: Target, repository: str) -> None:

@@ -218,6 +218,7 @@ def _hook(it: Any, path: Any, query: Any, body: Any) -> Answer:
         "trouble": None if state == "working" else trouble,
         "url": "https://deploy.example.com/hooks/github/h1",
         "made_at": NOW,
+        "warning": None,
         "heard_at": None,
     }
     found = next(one for one in it.repositories[path["project"]] if one["name"] == path["repository"])
