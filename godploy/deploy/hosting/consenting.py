@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import secrets as random
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -171,12 +172,16 @@ async def confirm(services: Services, consent_id: str, token: str, code: str, ac
         )
         return connections.create(conn, made, wanted, services.keyring.seal(text, credentials.context(made)))
 
-    connection = await services.store.write(write)
+    begun = await services.store.read(lambda conn: consents.get(conn, consent_id, token))
+    # A renewal of the old one that is on its way is not to be stored over it.
+    async with services.hosting.lock(begun.renews) if begun.renews else nullcontext():
+        connection = await services.store.write(write)
+        if connection is not None:
+            services.hosting.forget(connection.id)
     if connection is None:
         raise Invalid(
             "this is not the code that the page shows", next_step="look at the page once more", code="wrong_code"
         )
-    services.hosting.forget(connection.id)
     services.changes.ring("poller")
     return connection
 

@@ -91,6 +91,9 @@ async def current(
 
 
 async def _granted(services: Services, connection: ProviderConnection, refused: Credential | None) -> Credential:
+    unstored = services.hosting.unstored(connection.id)
+    if unstored is not None:
+        await _store(services, connection, read(unstored))
     found = await kept(services, connection)
     fresh = found.ends_at is None or found.ends_at - _BEFORE_IT_ENDS > time.time()
     if fresh and (refused is None or refused.token != found.token):
@@ -114,9 +117,16 @@ async def _renew(services: Services, connection: ProviderConnection, before: Kep
         services, host, base, host.refresh(base, client, callback(services, connection.provider), before.refresh)
     )
     found = of_grant(grant, before)
+    services.hosting.keep_unstored(connection.id, found.text())
+    await _store(services, connection, found)
+    return found
+
+
+async def _store(services: Services, connection: ProviderConnection, found: Kept) -> None:
+    """Raises what the store does: on a full disk, say. What could not be stored is stored before the next use."""
     sealed = services.keyring.seal(found.text(), context(connection.id))
     await services.store.write(lambda conn: connections.keep(conn, connection.id, sealed, None))
-    return found
+    services.hosting.is_stored(connection.id)
 
 
 async def oauth_client(services: Services, provider: str, base: str) -> OAuthClient | None:
