@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from godploy.core.access import Access
+from godploy.core.failures import failure
 from godploy.core.model import ProviderConnection, Repository
 from godploy.deploy.hosting import asking, credentials
 from godploy.deploy.services import Services
@@ -53,6 +54,19 @@ async def heads(services: Services, repository: Repository) -> Heads:
         else:
             return await services.git.heads(repository.id, await access(services, repository))
         raise
+
+
+async def explained(services: Services, repository: Repository, error: GitError) -> GodployError | GitError:
+    """Why a fetch came to nothing, for a deployment that fails by it: where a connection may not read, which it is and
+    what to do about it."""
+    if error.code != "repository_denied" or repository.connection is None:
+        return error
+    connection = await asking.connection_of(services, repository)
+    failed = failure(error.code, **error.facts)
+    refused = connection.state == "refused"
+    step = credentials.how_to_renew(connection) if refused else f"godploy connections check {connection.name}"
+    failed.next_step = f"{step}; then: godploy deploy"
+    return failed
 
 
 def access_context(repository: str) -> str:

@@ -18,6 +18,7 @@ from godploy.deploy import remotes
 from godploy.deploy.job import Job
 from godploy.deploy.services import Services
 from godploy.drivers.git_objects import FileTooLarge, NotARegularFile, TreeTooLarge
+from godploy.drivers.git_program import GitError
 from godploy.store import Connection, deployments, repositories
 
 DASHBOARD = "the dashboard manifest"
@@ -45,7 +46,10 @@ async def read(job: Job) -> Source:
         text = revision.text if revision else EMPTY
         return Source(await parse(services, text, DASHBOARD, dashboard=True), "")
     repository, commit = job.repository, deployment.commit or ""
-    await services.git.fetch(repository.id, await remotes.access(services, repository), commit, deployment.branch)
+    try:
+        await services.git.fetch(repository.id, await remotes.access(services, repository), commit, deployment.branch)
+    except GitError as error:
+        raise await remotes.explained(services, repository, error) from error
     info = await services.git.commit(repository.id, commit)
     job.deployment = await services.store.write(lambda conn: _describe(conn, deployment.id, commit, info.subject))
     job.say(f"commit {commit[:7]} “{info.subject}” by {info.author}")

@@ -139,7 +139,7 @@ async def _revoked(it: Whole) -> None:
     commit = await it.commit()
     await it.push()
     failed = await it.deployed(commit, "failed")
-    assert "godploy connections" in failed["error"]["next_step"], failed["error"]
+    assert "renew it: godploy connections renew ours" in failed["error"]["next_step"], failed["error"]
     assert "connections renew ours" in it.godploy("connections", "check", "ours", code=1)
     (seen,) = it.godploy("connections")["connections"]
     assert seen["state"] == "refused" and seen["trouble"]

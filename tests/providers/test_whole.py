@@ -136,7 +136,8 @@ async def test_a_revoked_token_is_told_and_renewed(it: Whole) -> None:
         it.fake.revoke(token)
     second = await it.fake.commit(it.shop, manifest(2))
     failed = await it.deployed(second, "failed")
-    assert "godploy connections" in failed["error"]["next_step"]
+    renew = f"renew it: godploy connections renew {connection['name']}"
+    assert failed["error"]["next_step"] == f"{renew}; then: godploy deploy", failed["error"]
     checked = (await it.site.ask("POST", f"/api/v1/connections/{connection['name']}/check")).json
     assert checked["state"] == "refused"
     assert "godploy connections renew" in checked["next_step"]
