@@ -111,7 +111,7 @@ def _found(target: Target, repository: str) -> int | None:
     end = time.monotonic() + _FIRST_DEPLOYMENT
     while True:
         for each in target.client.get(*target.path("deployments"), limit=50)["deployments"]:
-            if each["repository"] == repository:
+            if each["source"] == repository:
                 return int(each["number"])
         if time.monotonic() > end:
             return None

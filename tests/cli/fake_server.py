@@ -118,7 +118,7 @@ def deployment(number: int, **more: Any) -> dict[str, Any]:
         "project": "shop",
         "environment": "production",
         "source": "shop",
-        "repository": "shop",
+        "repository": "uev0e5r",  # its id; the name is the source's
         "kind": "push",
         "state": "queued",
         "stage": None,

@@ -21,7 +21,7 @@ SSH = "git@git.example.com:ada/shop.git"
 def github(server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> FakeServer:
     """The server with a connection; the head that is attached has been found already."""
     server.providers.connect("github")
-    server.begin("push", {})["repository"] = "shop"
+    server.begin("push", {})["source"] = "shop"
     monkeypatch.setattr(attaching, "_PAUSE", 0.0)
     monkeypatch.setattr(attaching, "_FIRST_DEPLOYMENT", 0.0)
     return server
@@ -66,7 +66,7 @@ def test_without_a_hook_it_is_attached_nevertheless(run: Run, github: FakeServer
 def test_a_repository_and_its_branch_are_chosen(
     run: Run, github: FakeServer, answers: str, full_name: str, branch: str | None
 ) -> None:
-    github.deployments[0]["repository"] = attached = full_name.partition("/")[2].lower().replace("_", "-")
+    github.deployments[0]["source"] = attached = full_name.partition("/")[2].lower().replace("_", "-")
     done = run("repositories", "add", "--connection", "github", stdin=answers)
     assert done.code == 0, done.err
     (told,) = github.said("POST", REPOSITORIES)
