@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from godploy.deploy import considering
 from godploy.deploy.hosting import hooks
 from godploy.providers import HOSTS
 from tests.providers.whole import FAKES, WORDS, Whole, manifest, whole
@@ -127,7 +128,8 @@ async def test_a_renamed_repository_goes_on(it: Whole) -> None:
     assert (await it.repository())["full_name"] == "ada/store"
 
 
-async def test_a_revoked_token_is_told_and_renewed(it: Whole) -> None:
+async def test_a_revoked_token_is_told_and_renewed(it: Whole, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(considering, "_UNREACHABLE_TRIES", 1)
     good = WORDS[it.provider][1]
     await it.fake.commit(it.shop, manifest(1))
     connection = await it.connect()

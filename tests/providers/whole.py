@@ -155,4 +155,5 @@ async def whole(tmp_path: Path, provider: str, **changed: Any) -> AsyncIterator[
                 shop = fake.add_repository(ada, "ada/shop")
                 await site.made("/api/v1/projects", {"name": "shop"})
                 yield Whole(provider, site, fake, running, ada, shop)
+                await fake.settled()  # what it sends is answered while there is somebody to answer
                 services.stopping.set()
