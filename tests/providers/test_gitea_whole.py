@@ -18,7 +18,7 @@ from godploy.deploy.hosting import credentials
 from godploy.drivers.keyring import Keyring
 from tests.e2e.person import Person
 from tests.providers.gitea_server import GiteaServer
-from tests.providers.gitea_whole import MANIFEST, Figures, Whole, installed
+from tests.providers.gitea_whole import MANIFEST, Figures, Whole, installed, until
 
 pytestmark = [pytest.mark.engine, pytest.mark.long]
 
@@ -86,8 +86,12 @@ async def test_by_a_token(it: Whole) -> None:
 
     await _a_pull_request(it)
     await _redelivered(it, pushed)
+    await it.push_and_see("next push")
+    await _redelivered(it, pushed)  # older than what is live now
+    await _none_refused(it)
     await _another_secret(it)
     await _renamed(it)
+    await _none_refused(it)
     await _revoked(it)
 
 
@@ -110,7 +114,7 @@ async def _a_pull_request(it: Whole) -> None:
 
 
 async def _redelivered(it: Whole, pushed: str) -> None:
-    """Of the push that is live, and then of one before it: neither is deployed again."""
+    """Nothing is deployed by it."""
     before = it.api("GET", "projects/shop/deployments")["deployments"]
     known = await it.deliveries(1)
     of = next(each for each in known if each["commit"] == pushed and each["event"] == "push")
@@ -132,6 +136,21 @@ async def _renamed(it: Whole) -> None:
     it.shop = await it.gitea.rename(it.shop, "store")
     await it.push_and_see("push of a renamed repository")
     assert it.api("GET", "projects/shop/repositories/shop")["full_name"] == it.shop.full_name
+
+
+async def _none_refused(it: Whole) -> None:
+    """By Gitea's own account of what the hook that there is has sent: each has a button to send it again, and a tick
+    where it was taken."""
+    (hook,) = await it.gitea.hooks(it.shop)
+
+    async def taken() -> bool:
+        address = f"{it.gitea.base}/{it.shop.full_name}/settings/hooks/{hook['id']}"
+        async with it.gitea.browser(it.ada) as browser, browser.get(address) as page:
+            text = await page.text()
+        assert "octicon-alert" not in text
+        return 0 < text.count("/replay/") == text.count("octicon-check")
+
+    await until(taken)
 
 
 async def _revoked(it: Whole) -> None:
