@@ -112,18 +112,28 @@ def add_hook_secret(conn: sqlite3.Connection, repository_id: str, sealed: bytes,
     conn.execute("INSERT INTO hook_secret VALUES (?, ?, ?, NULL)", (repository_id, sealed, now))
 
 
-def drop_newest_hook_secret(conn: sqlite3.Connection, repository_id: str) -> None:
-    """The provider did not take it: the one before is the valid one again."""
-    conn.execute("DELETE FROM hook_secret WHERE repository = ? AND expires_at IS NULL", (repository_id,))
+def keep_former_hook_secrets(conn: sqlite3.Connection, repository_id: str) -> None:
+    """Whether the provider took the newest one is not known: what was valid before it stays so, until another follows."""
     conn.execute(
-        "UPDATE hook_secret SET expires_at = NULL WHERE rowid ="
-        " (SELECT rowid FROM hook_secret WHERE repository = ? ORDER BY created_at DESC, rowid DESC LIMIT 1)",
-        (repository_id,),
+        "UPDATE hook_secret SET expires_at = NULL WHERE repository = ? AND expires_at ="
+        " (SELECT max(expires_at) FROM hook_secret WHERE repository = ?)",
+        (repository_id, repository_id),
     )
 
 
+def drop_hook_secret(conn: sqlite3.Connection, repository_id: str, sealed: bytes) -> None:
+    """The provider did not take it: the one before is the valid one again, unless another has come meanwhile."""
+    conn.execute("DELETE FROM hook_secret WHERE repository = ? AND sealed = ?", (repository_id, sealed))
+    query = "SELECT 1 FROM hook_secret WHERE repository = ? AND expires_at IS NULL"
+    if conn.execute(query, (repository_id,)).fetchone() is None:
+        keep_former_hook_secrets(conn, repository_id)
+
+
 def hook_secrets(conn: sqlite3.Connection, repository_id: str) -> list[bytes]:
-    query = "SELECT sealed FROM hook_secret WHERE repository = ? AND (expires_at IS NULL OR expires_at > ?)"
+    """Those that are valid, sealed, the newest last."""
+    query = (
+        "SELECT sealed FROM hook_secret WHERE repository = ? AND (expires_at IS NULL OR expires_at > ?) ORDER BY rowid"
+    )
     return [row["sealed"] for row in conn.execute(query, (repository_id, time.time()))]
 
 

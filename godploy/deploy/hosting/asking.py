@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 from godploy.core.model import ProviderConnection, Repository
 from godploy.deploy.hosting import credentials
@@ -11,7 +12,7 @@ from godploy.deploy.hosting.conversation import converse
 from godploy.deploy.services import Services
 from godploy.errors import NotFound
 from godploy.providers import HOSTS
-from godploy.providers.protocol import Host, Place, ProviderError, Talk, Trouble
+from godploy.providers.protocol import Host, HostedRepository, Place, ProviderError, Talk, Trouble
 from godploy.store import Connection, connections, events, repositories
 
 T = TypeVar("T")
@@ -79,12 +80,20 @@ async def located(services: Services, connection: ProviderConnection, repository
         return None
 
     def write(conn: Connection) -> Repository:
-        repositories.rename(conn, repository.id, found.full_name, found.clone_url, found.web_url)
+        repositories.rename(conn, repository.id, found.full_name, clone_url(connection.base, found), found.web_url)
         text = f"{repository.name} is called {found.full_name} now; it was {repository.full_name}"
         events.add(conn, "repository", text, project=repository.project)
         return repositories.get(conn, repository.id)
 
     return await services.store.write(write)
+
+
+def clone_url(base: str, found: HostedRepository) -> str:
+    """Where it is cloned from: at the connection's own address, whatever the provider calls itself, since the
+    credential goes with it."""
+    told, own = urlsplit(found.clone_url), urlsplit(base)
+    same = (told.scheme, told.netloc) == (own.scheme, own.netloc)
+    return found.clone_url if same else f"{base}/{found.full_name}.git"
 
 
 async def note_refusal(services: Services, connection: ProviderConnection, reason: str) -> None:

@@ -121,7 +121,7 @@ def _every(services: Services) -> str:
 
 async def rotate(services: Services, repository: Repository) -> None:
     """Another secret; the one before stays valid for a day. Where the provider does not take it, the old one alone
-    stays. Raises ProviderError."""
+    stays; where that is not known, both stay until the next rotation. Raises ProviderError."""
     hook = await _there(services, repository)
     if hook is None:
         await ensure(services, repository)
@@ -135,10 +135,17 @@ async def rotate(services: Services, repository: Repository) -> None:
             services, repository, lambda host, base, place: host.update_hook(base, place, hook.id, wish)
         )
     except ProviderError as error:
-        if error.trouble is not Trouble.DOWN:  # then it may have been taken
-            await services.store.write(lambda conn: repositories.drop_newest_hook_secret(conn, repository.id))
+        taken_perhaps = error.trouble is Trouble.DOWN
+        await services.store.write(lambda conn: _undo(conn, repository, sealed, taken_perhaps=taken_perhaps))
         raise
     await services.store.write(lambda conn: hosted_hooks.put(conn, repository.id, made.id, wish.url, made.scheme))
+
+
+def _undo(conn: Connection, repository: Repository, sealed: bytes, *, taken_perhaps: bool) -> None:
+    if taken_perhaps:
+        repositories.keep_former_hook_secrets(conn, repository.id)
+    else:
+        repositories.drop_hook_secret(conn, repository.id, sealed)
 
 
 async def look_after(services: Services, repository: Repository) -> None:
