@@ -113,7 +113,7 @@ def add_hook_secret(conn: sqlite3.Connection, repository_id: str, sealed: bytes,
 
 
 def keep_former_hook_secrets(conn: sqlite3.Connection, repository_id: str) -> None:
-    """Whether the provider took the newest one is not known: what was valid before it stays so, until another follows."""
+    """Whether the provider took the newest one is not known: those before it stay valid until another follows."""
     conn.execute(
         "UPDATE hook_secret SET expires_at = NULL WHERE repository = ? AND expires_at ="
         " (SELECT max(expires_at) FROM hook_secret WHERE repository = ?)",
