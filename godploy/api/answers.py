@@ -35,8 +35,8 @@ _HEADERS = {
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 }
+_POLICY = "default-src 'none'; frame-ancestors 'none'; form-action 'none'"
 
 # Answered on plain http from anywhere: they carry no token, and a hook is signed.
 _PLAIN = ("/hooks/", "/healthz", "/readyz", "/schemas/")
@@ -67,6 +67,7 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
     """For `on_response_prepare`, so that streams have them, too."""
     response.headers.update(_HEADERS)
     response.headers["X-Request-Id"] = request.get(REQUEST_ID, "")
+    response.headers.setdefault("Content-Security-Policy", _POLICY)  # the page with a form says where that goes
     response.headers.setdefault("Cache-Control", "no-store")
 
 

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 import time
+import uuid
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -65,7 +66,7 @@ def signed(it: Whole, body: bytes, event: str | None = None, **changed: Any) -> 
     event = event or PUSH[it.provider]
     if it.provider != "gitlab":
         return it.fake.delivery_headers(it.shop, hook, event, body)
-    return {**it.fake.delivery_headers(it.shop, hook, event, b"{}"), **by_token(hook, "id-1", body)}
+    return {**it.fake.delivery_headers(it.shop, hook, event, b"{}"), **by_token(hook, f"id-{uuid.uuid4()}", body)}
 
 
 def by_token(hook: Hook, key: str, body: bytes, digest: str = "sha256") -> dict[str, str]:
@@ -196,4 +197,46 @@ async def test_the_same_delivery_comes_once(it: Whole) -> None:
     assert other.json["delivery"] != first.json["delivery"]
     newest, *_ = await it.deliveries()
     assert newest["verdict"].endswith("was considered before: nothing new")
+    assert len(await it.deployments()) == count
+
+
+UNINTERESTING = {  # an event that providers also send, and a body of it
+    "github": ("issues", b'{"action": "opened"}'),
+    "gitlab": ("note_events", b'{"object_kind": "note"}'),
+    "bitbucket": ("repo:fork", b"{}"),
+    "gitea": ("issues", b'{"action": "opened"}'),
+}
+
+
+async def test_what_is_authentic_and_of_no_interest(it: Whole) -> None:
+    """Taken, so that no provider switches the hook off, and the log says why nothing came of it."""
+    count, (event, body) = len(await it.deployments()), UNINTERESTING[it.provider]
+    headers = signed(it, body)
+    for name in ("X-GitHub-Event", "X-Gitea-Event", "X-Event-Key"):
+        if name in headers:
+            headers[name] = event
+    if it.provider == "gitlab":
+        headers["X-Gitlab-Event"] = "Note Hook"
+    assert (await post(it, headers, body)).status == 202
+    newest, *_ = await it.deliveries()
+    assert newest["event"] == "other"
+    assert newest["verdict"].startswith("nothing to do: ")
+    assert len(newest["verdict"]) > len("nothing to do: ")
+    assert len(await it.deployments()) == count
+
+
+async def test_a_push_of_something_that_is_no_branch(it: Whole) -> None:
+    """A ref or a name that cannot be used is told, and given to no program."""
+    count = len(await it.deployments())
+    zeros, ones = "0" * 40, "1" * 40
+    for ref in ("refs/notes/x", "refs/heads/--upload-pack=x", "refs/heads/a b", "refs/heads/../../x", "refs/heads/"):
+        name = ref.removeprefix("refs/heads/")
+        tree: dict[str, Any] = {"ref": ref, "before": zeros, "after": ones, "checkout_sha": ones, "commits": []}
+        if it.provider == "bitbucket":
+            new = {"type": "branch", "name": name, "target": {"hash": ones}}
+            tree = {"push": {"changes": [{"old": None, "new": new}]}}
+        body = it.fake.encoded(tree)
+        assert (await post(it, signed(it, body), body)).status == 202, ref
+        newest, *_ = await it.deliveries()
+        assert "nothing to d" in newest["verdict"], ref
     assert len(await it.deployments()) == count
