@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Generator, Mapping
+from collections.abc import Collection, Generator, Iterator, Mapping
+from itertools import islice
 from typing import Any
 from urllib.parse import urlencode
 
 from godploy.errors import Invalid
-from godploy.providers.protocol import ProviderError, Request, Response, Talk, Trouble
+from godploy.providers.protocol import ProviderError, Request, Response, Talk, Trouble, parts
 
 _LONGEST = 300  # characters of a provider's words that are repeated
 _DEEPEST = 5  # levels of an error's body that are read; what is deeper was not written for people
+_MOST_LOOKED = 1000  # places of it in all
+_MOST_NAMES = 100  # of a level, where none is one of the usual
+_MOST_PARTS = 2_000_000  # of a delivery, whose largest has that many in no honest way
+_LONGEST_WAIT = 3600.0  # seconds; who asks for more is asked again all the same
 _LINK = re.compile(r'<([^<>]+)>\s*;\s*rel="next"')
 _TROUBLES = {
     400: Trouble.INVALID,
@@ -76,35 +81,43 @@ def refusal(response: Response, title: str) -> ProviderError:
 def waiting(response: Response) -> float | None:
     """Seconds that the answer asks to be left alone for; the form with a date is not used by any provider here."""
     text = response.headers.get("retry-after", "")
-    return float(text) if re.fullmatch(r"[0-9]{1,6}", text) else None
+    return min(float(text), _LONGEST_WAIT) if re.fullmatch(r"[0-9]{1,6}", text) else None
 
 
-def words(found: Any, depth: int = _DEEPEST) -> str:
+def words(found: Any) -> str:
     """What an error's body says, in one line: `message`, `error_description` or `error`, with what belongs to it."""
-    if depth < 0:
+    return _words(found, _DEEPEST, iter(range(_MOST_LOOKED)))
+
+
+def _words(found: Any, depth: int, left: Iterator[int]) -> str:
+    """`left`: how many more places are looked at, since a body may be written to be looked at often."""
+    if depth < 0 or next(left, None) is None:
         return ""
     if isinstance(found, Mapping):
         parts = [
-            words(found.get(name), depth - 1) for name in ("message", "error_description", "error", "errors", "detail")
+            _words(found.get(name), depth - 1, left)
+            for name in ("message", "error_description", "error", "errors", "detail")
         ]
         text = "; ".join(dict.fromkeys(part for part in parts if part))
         if not text:
             named = (
-                (name, words(value, depth - 1))
-                for name, value in found.items()
+                (name, _words(value, depth - 1, left))
+                for name, value in islice(found.items(), _MOST_NAMES)
                 if name not in ("type", "documentation_url")
             )
             text = "; ".join(f"{name}: {part}" for name, part in named if part)
     elif isinstance(found, list):
-        said = (words(each, depth - 1) for each in found[:5])
+        said = (_words(each, depth - 1, left) for each in found[:5])
         text = "; ".join(part for part in said if part)
     else:
         text = found if isinstance(found, str) else ""
-    return "".join(character if character.isprintable() else " " for character in text)[:_LONGEST].strip()
+    return "".join(character if character.isprintable() else " " for character in text[:_LONGEST]).strip()
 
 
 def payload(body: bytes) -> Mapping[str, Any]:
     """A delivery's JSON object. Raises Invalid."""
+    if parts(body) > _MOST_PARTS:
+        raise Invalid(f"the delivery has more than {_MOST_PARTS} values")
     try:
         found = json.loads(body)
     except (ValueError, RecursionError) as error:
@@ -129,9 +142,10 @@ def at(found: Any, *path: str | int) -> Any:
 
 
 def text(found: Any, *path: str | int) -> str:
-    """The string at a path, "" where there is none."""
+    """The string at a path, "" where there is none. Half of a character, which JSON can name and nothing can keep, is
+    a question mark."""
     value = at(found, *path)
-    return value if isinstance(value, str) else ""
+    return value.encode(errors="replace").decode() if isinstance(value, str) else ""
 
 
 def number(found: Any, *path: str | int) -> int:

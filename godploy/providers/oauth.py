@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 import secrets as random
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,6 +17,8 @@ from urllib.parse import parse_qsl
 from godploy.providers import answers
 from godploy.providers.protocol import Grant, OAuthClient, ProviderError, Response, Talk, Trouble
 
+_LONGEST_LIFETIME = 10 * 365 * 86400.0  # seconds; what is longer ends sooner than somebody finds out
+_TOKEN = re.compile(r"[ -~]{1,65536}")  # https://www.rfc-editor.org/rfc/rfc6749#appendix-A.12
 _NEVER_BACK = ("invalid_grant", "bad_refresh_token", "bad_verification_code", "unauthorized_client")
 
 
@@ -83,13 +86,15 @@ def _read(response: Response, title: str) -> Grant:
         reason = answers.words(found) or str(error.error)
         trouble = Trouble.CREDENTIAL if error.error in _NEVER_BACK else Trouble.INVALID
         raise ProviderError(trouble, f"{title} refused: {reason}") from error
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:  # oauthlib takes any JSON for an object
+    except (ValueError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:  # oauthlib takes any JSON
         raise ProviderError(Trouble.DOWN, f"{title} gave no token that can be read") from error
+    if not all(_TOKEN.fullmatch(str(told.get(name) or "-")) for name in ("access_token", "refresh_token")):
+        raise ProviderError(Trouble.DOWN, f"{title} gave no token that can be read")
     lifetime = told.get("expires_in")
     scopes = answers.at(found, "scope") or answers.at(found, "scopes")
     return Grant(
         token=str(told["access_token"]),
         refresh=str(told.get("refresh_token") or ""),
-        lifetime=float(lifetime) if isinstance(lifetime, int | float) and lifetime > 0 else None,
+        lifetime=min(lifetime, _LONGEST_LIFETIME) if isinstance(lifetime, int | float) and lifetime > 0 else None,
         scopes=tuple(scopes.replace(",", " ").split()) if isinstance(scopes, str) else None,
     )

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
-
 from godploy.core.model import Project, ProviderConnection, Repository
 from godploy.deploy.hosting import asking, hooks
 from godploy.deploy.services import Services
-from godploy.errors import Forbidden, NotFound
+from godploy.errors import Conflict, Forbidden, NotFound
 from godploy.providers.protocol import HostedRepository, ProviderError
 from godploy.store import Connection, repositories
 from godploy.store.repositories import Hosted
@@ -62,7 +60,7 @@ def _create(
     branch: str | None,
 ) -> Repository:
     hosted = Hosted(connection.provider, connection.id, found.id, found.full_name, found.web_url)
-    url = clone_url(connection.base, found)
+    url = asking.clone_url(connection.base, found)
     made = repositories.create(conn, project.id, name, url=url, manifest_path=manifest_path, hosted=hosted)
     if branch is not None:
         repositories.set_default_branch(conn, made.id, branch)
@@ -70,16 +68,11 @@ def _create(
 
 
 async def must_see(services: Services, repository: Repository, connection: ProviderConnection) -> None:
-    """Raises Forbidden where the connection does not see it as one that it may administer; ProviderError."""
+    """Raises Conflict where the connection is to another server, which the repository's address would give its
+    credential to; Forbidden where it does not see the repository as one that it may administer; ProviderError."""
+    if not (repository.url or "").startswith(f"{connection.base}/"):
+        raise Conflict(f"{repository.name} is not at {connection.base}", next_step="attach it anew")
     wanted = repository.remote_id or ""
     found = await asking.ask(services, connection, lambda host: host.located(connection.base, wanted))
     if not found.administered:
         raise Forbidden(f"{connection.account_name} may not administer {found.full_name}")
-
-
-def clone_url(base: str, found: HostedRepository) -> str:
-    """Where it is cloned from: at the connection's own address, whatever the provider calls itself, since the
-    credential goes with it."""
-    told, own = urlsplit(found.clone_url), urlsplit(base)
-    same = (told.scheme, told.netloc) == (own.scheme, own.netloc)
-    return found.clone_url if same else f"{base}/{found.full_name}.git"

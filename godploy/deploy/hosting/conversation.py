@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import replace
 from typing import TypeVar
 
@@ -15,8 +16,11 @@ from godploy.providers.protocol import Credential, Host, ProviderError, Request,
 
 T = TypeVar("T")
 
+logger = logging.getLogger(__name__)
+
 _TIMEOUT = 15.0  # seconds for one answer
 _TALK_TIMEOUT = 60.0  # for a whole talk: a listing has many pages
+_MISREAD = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 _AGENT = f"Godploy/{__version__}"
 
 
@@ -31,6 +35,9 @@ async def converse(services: Services, host: Host, base: str, talk: Talk[T], cre
                 request = talk.send(await _answer(request, host, targets, headers))
     except StopIteration as end:
         return end.value  # type: ignore[no-any-return]
+    except _MISREAD as error:  # a provider's answer is foreign: whoever asked must not end by what it holds
+        logger.exception("an answer of %s at %s", host.title, base)
+        raise ProviderError(Trouble.DOWN, f"{host.title} answered something that cannot be read") from error
     except TimeoutError as error:
         raise ProviderError(Trouble.DOWN, f"{host.title} took more than {_TALK_TIMEOUT:g} s to answer") from error
     finally:
