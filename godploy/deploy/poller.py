@@ -8,37 +8,44 @@ import logging
 import random
 import time
 from collections.abc import Coroutine
+from functools import partial
 from typing import Any
 
 from godploy.core import feeding
 from godploy.core.model import Repository
 from godploy.core.naming import new_id
 from godploy.deploy import intake, remotes
-from godploy.deploy.hosting import hooks
+from godploy.deploy.hosting import asking, hooks
 from godploy.deploy.services import Services
 from godploy.drivers.git import Heads
 from godploy.drivers.git_program import GitError
 from godploy.errors import GodployError
-from godploy.store import repositories
+from godploy.providers import told
+from godploy.providers.protocol import PullRequestChange
+from godploy.store import hosted_hooks, repositories
 
 logger = logging.getLogger(__name__)
 
-_HOOKS_EVERY = 3600.0  # seconds between looks at the hooks
+_PROVIDERS_EVERY = 3600.0  # seconds between looks at hooks and pull requests
 _TOLD_WITHIN = 1.0  # seconds from a push to its delivery
 
 
 async def run(services: Services) -> None:
-    """The loop; one request per repository and round, at slightly different times. Once in a while the hooks that we
-    made are looked at, too."""
+    """The loop; one request per repository and round, at slightly different times. At start and once in a while more is
+    asked of providers: what has become of the hooks that we made, and which pull requests are open."""
     await services.ready.wait()
-    looked = -_HOOKS_EVERY
+    looked = -_PROVIDERS_EVERY
     while True:
-        hooks_too = time.monotonic() - looked >= _HOOKS_EVERY
-        looked = time.monotonic() if hooks_too else looked
+        providers_too = time.monotonic() - looked >= _PROVIDERS_EVERY
+        looked = time.monotonic() if providers_too else looked
         for repository in await services.store.read(repositories.every):
             await _attempt(repository, catch_up(services, repository))
-            if hooks_too and repository.connection is not None:
+            if repository.connection is None:
+                continue
+            if providers_too:
                 await _attempt(repository, hooks.look_after(services, repository))
+            if providers_too or not await services.store.read(partial(hosted_hooks.works, repository=repository.id)):
+                await _attempt(repository, catch_up_pulls(services, repository))
         interval = services.settings.poll_interval
         await services.changes.wait("poller", interval * random.uniform(0.9, 1.1))
         await asyncio.sleep(0)
@@ -62,6 +69,14 @@ async def catch_up(services: Services, repository: Repository) -> None:
     for branch, head in await _missed(services, repository, heads):
         body = {"event": "push", "ref": f"refs/heads/{branch}", "commit": head, "pusher": "catch-up"}
         await intake.receive(services, repository, "poll", f"poll:{head}:{new_id()}", body)
+
+
+async def catch_up_pulls(services: Services, repository: Repository) -> None:
+    """Receives the open pull requests whose head and base no delivery told of. Raises ProviderError."""
+    found = await asking.ask_about(services, repository, lambda host, base, place: host.pull_requests(base, place))
+    for pull in found:
+        body = told.to_json(PullRequestChange("updated", pull))
+        await intake.receive(services, repository, "poll", f"poll:{pull.number}:{pull.commit}:{pull.base}"[:400], body)
 
 
 async def _missed(services: Services, repository: Repository, heads: Heads) -> list[tuple[str, str]]:

@@ -68,6 +68,7 @@ class Bitbucket(BitbucketSender):
 
     name = "bitbucket"
     title = _TITLE
+    tests_hooks = False
     single = True
     # For an Atlassian API token; a repository's or workspace's own access token goes without.
     token_username = "e-mail address"  # noqa: S105

@@ -61,6 +61,7 @@ class Gitea(GiteaSender):
     name = "gitea"
     title = _TITLE
     usual_base = ""
+    tests_hooks = True
     single = False
     token_username = ""
     token_page = _APPLICATIONS

@@ -61,6 +61,7 @@ class GitHub(GitHubSender):
     name = "github"
     title = TITLE
     usual_base = "https://github.com"
+    tests_hooks = True
     single = False
     token_username = ""
     token_page = f"{github_api.TOKENS}/new?description=Godploy&scopes={','.join(_SCOPES)}"

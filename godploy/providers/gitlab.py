@@ -70,6 +70,7 @@ class GitLab(GitLabSender):
     name = "gitlab"
     title = _TITLE
     usual_base = "https://gitlab.com"
+    tests_hooks = True
     single = False
     token_page = _TOKENS
     token_scopes: tuple[str, ...] = _SCOPES

@@ -261,6 +261,10 @@ class Host(Protocol):
     @property
     def pkce(self) -> bool: ...
 
+    @property
+    def tests_hooks(self) -> bool:
+        """Whether it can be asked to send something to a hook."""
+
     def api(self, base: str) -> str:
         """Where the API of that server is, without a trailing slash."""
 

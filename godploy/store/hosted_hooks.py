@@ -9,6 +9,12 @@ from godploy.core.model import HostedHook
 from godploy.store import rows
 
 
+def works(conn: sqlite3.Connection, repository: str) -> bool:
+    """Whether something came from it."""
+    row = conn.execute("SELECT state FROM hosted_hook WHERE repository = ?", (repository,)).fetchone()
+    return row is not None and row["state"] == "working"
+
+
 def scheme(conn: sqlite3.Connection, repository: str) -> str:
     """How deliveries to its hook prove themselves; "" where there is one way only."""
     row = conn.execute("SELECT scheme FROM hosted_hook WHERE repository = ?", (repository,)).fetchone()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from godploy.deploy import considering
+from godploy.deploy import considering, poller
 from godploy.deploy.hosting import hooks
 from godploy.providers import HOSTS
 from tests.providers.whole import FAKES, WORDS, Whole, manifest, whole
@@ -98,6 +98,21 @@ async def test_a_pull_request_gets_its_plan(it: Whole) -> None:
     await it.fake.close_pull(it.shop, number)
     assert [each["commit"] for each in await it.deployments()] == [first]
     assert any("was closed" in each["verdict"] for each in await it.deliveries())
+
+
+async def test_a_pull_request_that_no_hook_told_of_is_found(it: Whole) -> None:
+    good = WORDS[it.provider][1]
+    first = await it.fake.commit(it.shop, manifest(1))
+    await it.attach((await it.connect())["name"])
+    await it.status(first, good)
+    it.shop.hooks.clear()
+    number = await it.fake.open_pull(it.shop, "feature/x", manifest(2), title="Newer")
+    row = await it.row()
+    await poller.catch_up_pulls(it.site.services, row)
+    await it.status(it.shop.pulls[number].head, good, "godploy/plan")
+    kept = len(await it.deliveries())
+    await poller.catch_up_pulls(it.site.services, row)
+    assert len(await it.deliveries()) == kept  # nothing new, so nothing more to decide
 
 
 async def test_rotation_leaves_no_moment_without_a_valid_secret(it: Whole) -> None:

@@ -43,7 +43,14 @@ def base_of(services: Services, provider: str, base: str | None) -> str:
     private = services.settings.private_bases
     if "?" in wanted or "#" in wanted:
         raise Invalid(f"{wanted} is not the address of a server")
-    listed = remote.parse(f"{wanted}/x", private).private
+    try:
+        listed = remote.parse(f"{wanted}/x", private).private
+    except Invalid as error:
+        reason = error.message.partition(": ")[2] or error.message
+        raise Invalid(
+            f"{wanted} cannot be connected: {reason}",
+            next_step="give its https:// address, or have a server administrator list it in GODPLOY_PRIVATE_BASES",
+        ) from error
     if host.single and wanted != host.usual_base and not listed:
         raise Invalid(f"{host.title} is at {host.usual_base} alone", next_step="leave --url out")
     return wanted
@@ -107,18 +114,19 @@ async def keep(
 ) -> ProviderConnection:
     """Keeps a credential anew; what waited for it goes on."""
     sealed = services.keyring.seal(text, credentials.context(connection.id))
-
-    def write(conn: Connection) -> ProviderConnection:
-        connections.keep(conn, connection.id, sealed, expires_at)
-        for repository in connections.repositories_of(conn, connection.id):
-            outbox.retry(conn, repository.id)
-        return connections.get(conn, connection.id)
-
     services.hosting.forget(connection.id)
-    kept = await services.store.write(write)
+    kept = await services.store.write(lambda conn: put_kept(conn, connection.id, sealed, expires_at))
     services.changes.ring("outbox")
     services.changes.ring("poller")
     return kept
+
+
+def put_kept(conn: Connection, connection_id: str, sealed: bytes, expires_at: float | None) -> ProviderConnection:
+    """In a transaction: with the credential, what waited for it is due. Whoever rings is the caller."""
+    connections.keep(conn, connection_id, sealed, expires_at)
+    for repository in connections.repositories_of(conn, connection_id):
+        outbox.retry(conn, repository.id)
+    return connections.get(conn, connection_id)
 
 
 async def check(services: Services, connection: ProviderConnection) -> ProviderConnection:

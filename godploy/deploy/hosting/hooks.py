@@ -77,15 +77,16 @@ async def _kept(services: Services, repository: Repository) -> HostedHook:
 
 
 async def prove(services: Services, repository: Repository, within: float = HEARD_WITHIN) -> HostedHook:
-    """Asks the provider to send something, and waits for it; "silent" where nothing came. One that has nothing to send
-    leaves it "unproven". Raises ProviderError."""
+    """Asks the provider to send something, and waits for it; "silent" where nothing came. One that has nothing to send,
+    never or not yet, leaves it "unproven". Raises ProviderError."""
     with services.changes.subscribe() as hints:
         hook = await _kept(services, repository)
         if hook.heard_at is None and hook.hook:
             branch = repository.default_branch or ""
-            if not await asking.ask_about(
+            sent = await asking.ask_about(
                 services, repository, lambda host, base, place: host.test_hook(base, place, hook.hook, branch)
-            ):
+            )
+            if not sent and not (branch and HOSTS[repository.provider].tests_hooks):
                 return await _note(services, repository, "unproven", nothing_to_send(services, repository))
         loop = asyncio.get_running_loop()
         until = loop.time() + within
