@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -9,9 +10,13 @@ from typing import Any
 
 import pytest
 
+from godploy.core.model import State
 from godploy.deploy.hosting import asking, hooks
 from godploy.providers import HOSTS
-from tests.providers.whole import FAKES, Whole, manifest, whole
+from godploy.providers.protocol import ProviderError
+from godploy.store import deployments, outbox
+from tests.api.conftest import until
+from tests.providers.whole import FAKES, WORDS, Whole, manifest, whole
 
 
 @pytest.fixture(params=sorted(FAKES))
@@ -79,3 +84,56 @@ async def test_a_rotation_that_was_refused_leaves_the_old_secret(it: Whole, monk
     assert await rotate(it) >= 400
     second = await it.fake.commit(it.shop, manifest(2))
     assert (await it.deployed(second))["kind"] == "push"
+
+
+async def test_a_connection_that_was_refused_and_answers_again_is_usable(it: Whole) -> None:
+    """Nobody has to look: what is shown is what was seen last."""
+    name = await attached(it)
+    row = await it.row()
+    it.fake.trouble(401, times=1, match="hooks")
+    with pytest.raises(ProviderError):
+        await hooks.look_after(it.site.services, row)
+    assert (await it.site.get("/api/v1/connections")).json["connections"][0]["state"] == "refused"
+    await hooks.look_after(it.site.services, row)
+    (found,) = (await it.site.get("/api/v1/connections")).json["connections"]
+    assert (found["name"], found["state"], found["trouble"], found["next_step"]) == (name, "usable", None, "")
+
+
+async def test_what_waits_for_a_consent_goes_on_with_it(it: Whole, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with a new token: a status that was to be told much later is told now."""
+    first = await it.fake.commit(it.shop, manifest(1))
+    connection = await it.connect_by_oauth()
+    await it.attach(connection["name"])
+    await it.status(first, WORDS[it.provider][1])
+    later: list[float | None] = []
+    failed = outbox.failed
+
+    def much_later(conn: Any, message: Any, error: str, due_at: float | None) -> None:
+        later.append(due_at)
+        failed(conn, message, error, time.time() + 3600)
+
+    monkeypatch.setattr(outbox, "failed", much_later)
+    for token in it.fake.tokens:
+        it.fake.revoke(token)
+    for refresh in it.fake.refresh_tokens.values():
+        refresh.used = True
+    services = it.site.services
+    row = await it.row()
+
+    def tell(conn: Any) -> None:
+        (newest,) = deployments.of_project(conn, row.project, limit=1)
+        outbox.put_status(conn, newest, State.SUCCEEDED, "told once more")
+
+    await services.store.write(tell)
+    services.changes.ring("outbox")
+
+    async def has_failed() -> Any:
+        return later or None
+
+    await until(has_failed)
+    await it.connect_by_oauth(renews=connection["name"])
+
+    async def told() -> Any:
+        return it.fake.statuses(it.shop, first)[-1]["description"] == "told once more" or None
+
+    await until(told)

@@ -20,22 +20,29 @@ T = TypeVar("T")
 
 async def ask(services: Services, connection: ProviderConnection, make: Callable[[Host], Talk[T]]) -> T:
     """What the talk learns, by the connection's credential: a refused one is renewed once where that can be, and else
-    noted on the connection. Raises ProviderError."""
-    host = HOSTS[connection.provider]
+    noted on the connection; one that was refused before and is accepted again is usable. Raises ProviderError."""
     try:
-        held = await credentials.current(services, connection)
-        try:
-            return await converse(services, host, connection.base, make(host), held)
-        except ProviderError as error:
-            if error.trouble is not Trouble.CREDENTIAL:
-                raise
-            held = await credentials.current(services, connection, refused=held)
-            return await converse(services, host, connection.base, make(host), held)
+        learnt = await _asked(services, connection, make)
     except ProviderError as error:
         if error.trouble is Trouble.CREDENTIAL:
             error.next_step = error.next_step or credentials.how_to_renew(connection)
             await note_refusal(services, connection, error.message)
         raise
+    if connection.state == "refused":
+        await services.store.write(lambda conn: connections.note_state(conn, connection.id, "usable"))
+    return learnt
+
+
+async def _asked(services: Services, connection: ProviderConnection, make: Callable[[Host], Talk[T]]) -> T:
+    host = HOSTS[connection.provider]
+    held = await credentials.current(services, connection)
+    try:
+        return await converse(services, host, connection.base, make(host), held)
+    except ProviderError as error:
+        if error.trouble is not Trouble.CREDENTIAL:
+            raise
+        held = await credentials.current(services, connection, refused=held)
+        return await converse(services, host, connection.base, make(host), held)
 
 
 async def ask_about(services: Services, repository: Repository, make: Callable[[Host, str, Place], Talk[T]]) -> T:

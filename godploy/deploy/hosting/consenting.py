@@ -157,7 +157,10 @@ async def confirm(services: Services, consent_id: str, token: str, code: str, ac
         if consent.renews is not None:
             found = connections.get(conn, consent.renews)
             connecting.must_be_the_same(found, Account(consent.account_id or "", consent.account_name or ""))
-            connections.keep(conn, found.id, services.keyring.seal(text, credentials.context(found.id)), None)
+            resealed = services.keyring.seal(text, credentials.context(found.id))
+            connecting.put_kept(conn, found.id, resealed, None)
+            if consent.kind == "app":  # another App, which is installed by itself
+                connections.note_state(conn, found.id, "uninstalled")
             return connections.get(conn, found.id)
         wanted = connections.Wanted(
             consent.organization,
@@ -182,6 +185,7 @@ async def confirm(services: Services, consent_id: str, token: str, code: str, ac
         raise Invalid(
             "this is not the code that the page shows", next_step="look at the page once more", code="wrong_code"
         )
+    services.changes.ring("outbox")
     services.changes.ring("poller")
     return connection
 
