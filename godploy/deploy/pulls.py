@@ -65,6 +65,7 @@ async def consider(services: Services, repository: Repository, body: Mapping[str
     pull = await services.store.write(lambda conn: pull_requests.put(conn, repository.id, told, state))
     begin = f"pull request {pull.number}"
     if state == "closed":
+        await _let_go(services, repository, pull)
         return f"{begin} was closed"
     try:
         head = await _fetch(services, repository, pull)
@@ -78,6 +79,14 @@ async def consider(services: Services, repository: Repository, body: Mapping[str
     outcome = await _plan(services, repository, pull, head)
     await _keep(services, pull, head, outcome, repeat=True)
     return f"{begin}: {outcome['description']}"
+
+
+async def _let_go(services: Services, repository: Repository, pull: PullRequest) -> None:
+    """What it alone brought takes room; opened again, it is fetched again."""
+    try:
+        await services.git.let_go_of_ref(repository.id, str(pull.number))
+    except GitError as error:  # it is closed all the same
+        logger.warning("the head of pull request %s of %s stays: %s", pull.number, repository.name, error)
 
 
 async def plan_again(services: Services, repository: Repository) -> None:

@@ -185,6 +185,12 @@ class Git:
                     raise _gone_or(way, result, ref)
             return await self._keep_ref(repository, ref if access is None else here, here)
 
+    async def let_go_of_ref(self, repository: str, kept_as: str) -> None:
+        """The next `tidy` may remove what `fetch_ref` kept under the number. Fine where nothing is."""
+        if not _NUMBER.fullmatch(kept_as):
+            raise ValueError(f"not a number to keep a ref by: {kept_as!r}")
+        await must(command(self.directory(repository), "update-ref", "-d", f"{_PULLS}/{kept_as}"))
+
     async def _keep_ref(self, repository: str, ref: str, here: str) -> str:
         """Keeps the commit that a ref of this repository leads to as `here`, and gives it."""
         directory = self.directory(repository)

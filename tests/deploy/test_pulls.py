@@ -290,6 +290,16 @@ async def test_a_closed_one_is_not_told_of(it: Godploy) -> None:
     assert await statuses(it) == []
 
 
+async def test_a_closed_one_is_let_go_of(it: Godploy) -> None:
+    """What it alone brought may be removed; opened again, its head is fetched again."""
+    repository = await hosted(it)
+    head = put(it, repository, manifest(web=web()))
+    listing = ("for-each-ref", "--format=%(refname)", "refs/godploy/pulls")
+    for action, there in (("opened", ["refs/godploy/pulls/7"]), ("closed", []), ("reopened", ["refs/godploy/pulls/7"])):
+        await tell(it, repository, head, action)
+        assert git(it.services.git.directory(repository.id), *listing).split() == there
+
+
 async def test_every_environment_that_the_base_feeds(it: Godploy) -> None:
     environments = {"production": {"branch": "main"}, "beta": {"branch": "main"}, "other": {"branch": "develop"}}
     await shop.deploy(it, manifest(environments, web=web()))
