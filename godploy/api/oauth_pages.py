@@ -42,7 +42,7 @@ async def oauth_callback(call: Call) -> web.Response:
     body = _ANSWERED.format(account=escape(found.account), provider=escape(found.title), code=escape(found.code))
     if found.install_url is not None:
         body += _INSTALL.format(url=escape(found.install_url))
-    return _page(f"{found.title} is connected", body)
+    return _page("One step is left", body)
 
 
 async def github_app_form(call: Call) -> web.Response:
@@ -64,7 +64,7 @@ async def github_app_installed(call: Call) -> web.Response:
 
 
 def _refused(trouble: GodployError) -> web.Response:
-    next_step = f"<p>{escape(trouble.next_step)}</p>" if trouble.next_step else ""
+    next_step = f"<p>next: {escape(trouble.next_step)}</p>" if trouble.next_step else ""
     return _page("Not connected", f"<p>{escape(trouble.message)}</p>{next_step}", status=trouble.status)
 
 

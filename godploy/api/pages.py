@@ -16,7 +16,7 @@ from godploy.errors import NotFound
 from godploy.store import Connection, deployments, projects, pull_requests, stacks
 
 _PAGE = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>Godploy</title>
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Godploy</title>
 <h1>Godploy {version}</h1>
 <p>This server deploys what is pushed to it. It is used from a terminal:</p>
 <pre>{commands}</pre>
@@ -26,7 +26,8 @@ _PAGE = """<!doctype html>
 
 
 _PULL = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><meta name="robots" content="noindex"><title>Godploy: plan</title>
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<meta name="robots" content="noindex"><title>Godploy: plan</title>
 <h1>godploy/plan: {state}</h1>
 <p>{description}</p>
 <p>The whole plan, for members of the project:</p>
@@ -36,7 +37,8 @@ _PULL = """<!doctype html>
 
 
 _DEPLOYMENT = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><meta name="robots" content="noindex"><title>Godploy: deployment</title>
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<meta name="robots" content="noindex"><title>Godploy: deployment</title>
 <h1>{title}</h1>
 <p>Its log, for members of the project:</p>
 <pre>{commands}</pre>

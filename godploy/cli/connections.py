@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ from godploy.cli.target import Listing, at_server, json_option
 from godploy.errors import GodployError, NotFound
 
 Json = dict[str, Any]
+
+_DAY = timedelta(days=1)
 
 _organization_option = click.option(
     "--organization", metavar="NAME", help="Whose; needed by those who are in several organizations."
@@ -270,9 +272,12 @@ def _kind(found: Json, base: str, asked: str | None, token_file: Path | None) ->
         raise click.UsageError(f"{found['title']} is connected by {', '.join(found['kinds'])}, not by {asked}")
     if asked == "token" or (asked is None and token_file is not None):
         return "token"
-    _must_be_there("to connect: give an access token by --token-file FILE or -")
     if asked is not None:
+        if token_file is not None:
+            raise click.UsageError(f"--token-file does not go with --{asked}")
+        _must_be_there("to agree in a browser: without a terminal give an access token by --token-file FILE or -")
         return asked
+    _must_be_there("to connect: give an access token by --token-file FILE or -")
     if "app" in found["kinds"]:
         return "app"
     return "oauth" if base in found["oauth_urls"] else "token"
@@ -299,9 +304,12 @@ def _expires(date: str | None) -> str | None:
     if date is None:
         return None
     try:
-        return datetime.strptime(date, "%Y-%m-%d").replace(tzinfo=UTC).isoformat()
+        ends = datetime.strptime(date, "%Y-%m-%d").replace(tzinfo=UTC)
     except ValueError as error:
         raise click.UsageError("--expires takes a date such as 2027-01-31") from error
+    if ends < datetime.now(UTC) - _DAY:  # a day for those who live east or west of UTC
+        raise click.UsageError(f"--expires {date} is over: such a token is not accepted any more")
+    return ends.isoformat()
 
 
 def _told(connection: Json, as_json: bool) -> None:

@@ -51,7 +51,7 @@ def list_pulls(target: Target, state: str | None, limit: int, as_json: bool) -> 
 
 @pulls.command("show")
 @click.argument("number", type=click.IntRange(min=1))
-@at_project(repository="linked")
+@at_project(repository="asked")
 @json_option
 def show_pull(target: Target, number: int, as_json: bool) -> None:
     """Show what a pull request would change, for each environment that its base feeds.

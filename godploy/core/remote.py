@@ -63,7 +63,19 @@ class Remote:
 def parse(url: str, private: Sequence[str] = (), ssh: bool = False) -> Remote:
     """The address in its parts; `private` holds the bases of the server's setting, `ssh`: there is a key for it. The
     short form of an ssh address, `user@host:path`, means `ssh://user@host/path`. Raises Invalid with the reason."""
-    remote = _split(url)
+    remote = _allowed(_split(url), private, ssh)
+    if remote.path.strip("/") == "":
+        raise _refused(url, "it names no repository, only a server")
+    return remote
+
+
+def parse_server(url: str, private: Sequence[str] = ()) -> Remote:
+    """The web address of a server, held to the same rules as the repositories there. Raises Invalid with the reason."""
+    return _allowed(_split(url), private, False)
+
+
+def _allowed(remote: Remote, private: Sequence[str], ssh: bool) -> Remote:
+    url = remote.url
     listed = any(_covers(base, remote) for base in map(parse_base, private))
     if remote.scheme == "ssh" and not ssh:
         raise _refused(
@@ -72,16 +84,16 @@ def parse(url: str, private: Sequence[str] = (), ssh: bool = False) -> Remote:
             f"Use https://{_host_in_url(remote.host)}{remote.path}, or add it with its deploy key: "
             f"godploy repositories add NAME --url {remote.url}",
         )
+    inside = naming.is_address(remote.host) and not is_public(remote.host)
+    listing = f"sk a server administrator to list {remote.origin} in private_bases."
     if remote.scheme not in _SAFE and not listed:
         raise _refused(
             url,
             f"{remote.scheme}:// is served only below the private bases that the server's setting lists",
-            f"Use https://{remote.host}{remote.path}, or ask a server administrator to list its base.",
+            f"A{listing}" if inside else f"Use https://{_host_in_url(remote.host)}{remote.path}, or a{listing}",
         )
-    if not listed and naming.is_address(remote.host) and not is_public(remote.host):
-        raise _refused(url, "it is a private address", "Ask a server administrator to list its base.")
-    if remote.path.strip("/") == "":
-        raise _refused(url, "it names no repository, only a server")
+    if not listed and inside:
+        raise _refused(url, "it is a private address", f"A{listing}")
     return replace(remote, private=listed)
 
 
@@ -153,7 +165,7 @@ def _short(url: str) -> Remote:
     """An address without a scheme: ssh's short form, or nothing that leads to a server."""
     parts = None if url.startswith("-") else _SCP_LIKE.fullmatch(url)
     if parts is None:
-        raise _refused(url, "it is no address of a server", "Use the repository's https:// address.")
+        raise _refused(url, "it is no address of a server", "Write it with https:// in front.")
     authority = _AUTHORITY.fullmatch(parts[2])
     if authority is None:
         raise _refused(url, "its host is not valid")
@@ -220,6 +232,4 @@ def _covers(base: Remote, remote: Remote) -> bool:
 def _refused(url: str, reason: str, next_step: str = "") -> Invalid:
     shown = "".join(character if character.isprintable() else "?" for character in url[:200])
     authority = re.sub(r"(//|^)[^/]*@", r"\1•••@", shown)
-    return Invalid(
-        f"{authority} cannot be used as a repository: {reason}.", next_step=next_step, code="repository_refused"
-    )
+    return Invalid(f"{authority} cannot be used: {reason}.", next_step=next_step, code="repository_refused")

@@ -91,6 +91,7 @@ async def test_the_page_shows_what_stands_on_the_commit_and_no_more(site: Site, 
     assert page.status == 200 and page.headers["Content-Type"].startswith("text/html")
     assert page.headers["Content-Security-Policy"] == "default-src 'none'; frame-ancestors 'none'; form-action 'none'"
     text = page.raw.decode()
+    assert '<meta name="viewport" content="width=device-width">' in text  # else a phone shows it too small to read
     assert "services.&lt;script&gt;alert(&quot;1&quot;)&lt;/script&gt;: unknown key" in text
     assert f"godploy login {URL}\ngodploy pulls show 7" in text
     told = ("<script", "page</b>", "eve", "git.example.com", "~ web", "problem", "shop")

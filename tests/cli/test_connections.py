@@ -18,13 +18,13 @@ CONNECTIONS = "/api/v1/connections"
 
 def test_a_token_comes_from_a_file_or_from_standard_input(run: Run, server: FakeServer, tmp_path: Path) -> None:
     (tmp_path / "token").write_text("a-token-of-ada\n")
-    more = ("--name", "hub", "--expires", "2027-01-31")
+    more = ("--name", "hub", "--expires", "2999-01-31")
     made = run("connections", "add", "github", "--token-file", str(tmp_path / "token"), *more, "--json")
     assert made.json["name"] == "hub", made.err
     done = run("connections", "add", "gitea", "--url", "https://g.example/", "--token-file", "-", stdin="another-one\n")
     assert done.out == "gitea: https://g.example/ as ada by token, usable\n", done.err
     assert server.said("POST", CONNECTIONS) == [
-        {"provider": "github", "name": "hub", "token": "a-token-of-ada", "expires_at": "2027-01-31T00:00:00+00:00"},
+        {"provider": "github", "name": "hub", "token": "a-token-of-ada", "expires_at": "2999-01-31T00:00:00+00:00"},
         {"provider": "gitea", "url": "https://g.example/", "token": "another-one"},
     ]
     assert "a-token-of-ada" not in made.out + made.err
@@ -35,7 +35,9 @@ def test_a_token_comes_from_a_file_or_from_standard_input(run: Run, server: Fake
     [
         (("github",), "nobody is there to connect: give an access token by --token-file FILE or -"),
         (("github", "--token"), "nobody is there to be asked for the access token"),
-        (("github", "--app"), "nobody is there to connect"),
+        (("github", "--app"), "nobody is there to agree in a browser"),
+        (("github", "--app", "--token-file", "-"), "--token-file does not go with --app"),
+        (("github", "--token-file", "-", "--expires", "2020-01-31"), "--expires 2020-01-31 is over"),
         (("gitea", "--token-file", "-"), "say which with --url"),
         (("gitea", "--url", "https://g.example", "--app"), "connected by token, oauth, not by app"),
         (("github", "--token-file", "-", "--owner", "acme"), "--owner belongs to --app"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+
 from .conftest import Run
 from .fake_server import FakeServer
 
@@ -43,3 +45,11 @@ def test_every_problem_is_shown_once(run: Run, server: FakeServer) -> None:
         "  godploy.yaml:6:5: services.web.prot: unknown key",
     ]
     assert run("pulls", "show", "seven").code == 2
+
+
+def test_it_is_looked_for_in_the_whole_project(run: Run, server: FakeServer) -> None:
+    """A checkout is linked to a repository that is pushed to Godploy, and such a one has no pull requests."""
+    subprocess.run(["git", "init", "-q"], check=True)
+    assert run("link", "shop").code == 0
+    assert run("pulls", "show", "7").code == 0
+    assert [query for _, path, query, _ in server.requests if path.endswith("/pulls/7")] == [{}]

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from godploy.core.remote import is_branch, is_commit, is_public, parse, parse_base
+from godploy.core.remote import is_branch, is_commit, is_public, parse, parse_base, parse_server
 from godploy.errors import Invalid
 
 BASES = ("http://10.0.0.5:3000", "git://10.0.0.6", "https://git.lan/team", "http://[fd00::5]:3000")
@@ -114,6 +114,37 @@ def test_refused(url: str) -> None:
     assert refused.value.code == "repository_refused"
     assert "password" not in refused.value.message or "user name" in refused.value.message
     assert refused.value.message.isprintable()
+
+
+@pytest.mark.parametrize(
+    "url, reason, next_step",
+    [
+        (
+            "http://git.example.com",
+            "http://git.example.com cannot be used: http:// is served only below the private bases",
+            "Use https://git.example.com, or ask a server administrator to list http://git.example.com in ",
+        ),
+        (
+            "http://10.0.0.9:3000/git",
+            "http://10.0.0.9:3000/git cannot be used: http:// is served only below the private bases",
+            "Ask a server administrator to list http://10.0.0.9:3000 in private_bases.",
+        ),
+        ("https://10.0.0.9", "https://10.0.0.9 cannot be used: it is a private address", "Ask a server administrator"),
+        ("git.example.com", "git.example.com cannot be used: it is no address", "Write it with https:// in front."),
+        ("https://ada:password@git.example.com", "https://•••@git.example.com cannot be used", "Leave that out"),
+        ("ssh://git.example.com", "ssh://•••@git.example.com cannot be used: ssh needs a key", "Use https://"),
+    ],
+)
+def test_a_server_is_refused_by_the_address_that_was_given(url: str, reason: str, next_step: str) -> None:
+    with pytest.raises(Invalid) as refused:
+        parse_server(url, BASES)
+    assert refused.value.message.startswith(reason)
+    assert refused.value.next_step.startswith(next_step)
+
+
+def test_a_server_needs_no_path() -> None:
+    assert parse_server("http://10.0.0.5:3000", BASES).private
+    assert not parse_server("https://git.example.com/below", BASES).private
 
 
 def test_a_base_with_a_path_covers_whole_names_below_it_only() -> None:

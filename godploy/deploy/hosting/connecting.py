@@ -43,14 +43,7 @@ def base_of(services: Services, provider: str, base: str | None) -> str:
     private = services.settings.private_bases
     if "?" in wanted or "#" in wanted:
         raise Invalid(f"{wanted} is not the address of a server")
-    try:
-        listed = remote.parse(f"{wanted}/x", private).private
-    except Invalid as error:
-        reason = error.message.partition(": ")[2] or error.message
-        raise Invalid(
-            f"{wanted} cannot be connected: {reason}",
-            next_step="give its https:// address, or have a server administrator list it in GODPLOY_PRIVATE_BASES",
-        ) from error
+    listed = remote.parse_server(wanted, private).private
     if host.single and wanted != host.usual_base and not listed:
         raise Invalid(f"{host.title} is at {host.usual_base} alone", next_step="leave --url out")
     return wanted
