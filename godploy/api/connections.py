@@ -11,7 +11,7 @@ from godploy.api.call import Call
 from godploy.core.model import Consent, ProviderConnection
 from godploy.deploy.hosting import connecting, consenting, credentials
 from godploy.deploy.hosting.connecting import Token
-from godploy.errors import Conflict, NotFound
+from godploy.errors import Conflict, Invalid, NotFound
 from godploy.providers import HOSTS
 from godploy.store import Connection, connections, consents, projects
 
@@ -89,10 +89,18 @@ async def create_connection(call: Call) -> web.Response:
 
 
 def _token(call: Call) -> Token:
-    ends = call.given["expires_at"]
-    return Token(
-        call.given["token"], call.given["username"], datetime.fromisoformat(ends).timestamp() if ends else None
-    )
+    return Token(call.given["token"], call.given["username"], _ends_at(call.given["expires_at"]))
+
+
+def _ends_at(text: str | None) -> float | None:
+    """Seconds since 1970. Raises Invalid for a time that cannot be shown again: one that is outside of all years in
+    UTC, say."""
+    try:
+        ends_at = datetime.fromisoformat(text).timestamp() if text else None
+        show.maybe_time(ends_at)
+    except (ValueError, OverflowError) as error:
+        raise Invalid(f"expires_at: {text} is no time that a token ends at") from error
+    return ends_at
 
 
 async def renew_connection(call: Call) -> web.Response:

@@ -126,8 +126,8 @@ def _unreachable(repository: Repository, branch: str, commit: Any, error: Except
 
 
 async def _tag(services: Services, repository: Repository, delivery: Delivery) -> Verdict:
-    """A tag is considered by itself; what it names is asked for when it is fetched. The same tag at the same commit
-    comes once: a delivery that is sent again brings nothing older back."""
+    """A tag is considered by itself, and by what it names now, as a branch is: a delivery that is sent again, which
+    anybody can who has seen one, brings nothing back that a tag named once."""
     ref, commit = str(delivery.body["ref"]), delivery.body.get("commit")
     tag = ref.removeprefix(TAGS)
     if not commit or set(commit) == {"0"}:
@@ -135,7 +135,15 @@ async def _tag(services: Services, repository: Repository, delivery: Delivery) -
     fed = feeding.by_tag(repository.mapping, tag)
     if not fed:
         return Verdict(f"the tag {tag} feeds no environment")
-    begin = f"{commit[:7]} tagged {tag}"
+    try:
+        named = (await _heads(services, repository)).tags.get(tag)
+    except (GitError, GodployError) as error:  # the deployment tells it, as that of a branch
+        return Verdict(f"the repository could not be asked for the tag {tag}: {error}", fed, ref, commit)
+    if named is None:
+        return Verdict(f"the tag {tag} is not in the repository any more: nothing to deploy")
+    moved = "" if commit == named else f" (the delivery told of {commit[:7]})"
+    commit = named
+    begin = f"{commit[:7]} tagged {tag}{moved}"
     if delivery.kind != "manual":
         considered = await services.store.read(lambda conn: repositories.considered(conn, repository.id))
         if considered.get(ref) == commit:

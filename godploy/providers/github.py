@@ -277,6 +277,7 @@ def _hosted(base: str, item: Any) -> HostedRepository | None:
 def _ends_at(text: str) -> float | None:
     """ "2026-12-31 23:59:59 UTC", in seconds since 1970."""
     try:
-        return datetime.strptime(text.replace("UTC", "+0000"), "%Y-%m-%d %H:%M:%S %z").timestamp()
+        ends = datetime.strptime(text.replace("UTC", "+0000"), "%Y-%m-%d %H:%M:%S %z")
+        return ends.timestamp() if 1970 < ends.year < 9999 else None  # at the ends of the calendar no other zone has it
     except ValueError:
         return None

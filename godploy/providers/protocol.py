@@ -17,6 +17,7 @@ from godploy.errors import GodployError
 
 T = TypeVar("T")
 
+_LONGEST_NAME = 255
 _MOST_PARTS = 400_000  # of an answer; a list of a hundred pull requests has a tenth of it
 
 
@@ -114,13 +115,17 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """`id` is stable, `name` is what people call it. `expires_at` of the token that asked, in seconds since 1970, where
-    the provider tells."""
+    """`id` is stable, `name` is what people call it, in one line however it was written. `expires_at` of the token that
+    asked, in seconds since 1970, where the provider tells."""
 
     id: str
     name: str
     scopes: tuple[str, ...] | None = None
     expires_at: float | None = None
+
+    def __post_init__(self) -> None:
+        name = "".join(each if each.isprintable() else "?" for each in self.name[:_LONGEST_NAME])
+        object.__setattr__(self, "name", name)
 
 
 # What is there

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -101,6 +102,51 @@ async def test_what_no_talk_expects_is_the_providers_trouble(it: Whole, monkeypa
     assert asked > 1
 
 
+NAMES = {"long": "a" * 5_000_000, "half": "\ud800", "lines": "a\r\n\x1b[2Jb\x00", "turned": "a\u202eb"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_names_of_accounts_that_mean_harm(it: Whole, name: str) -> None:
+    """They are kept, and shown in lists, sentences and terminals."""
+    tree = json.dumps({"id": 1, "login": NAMES[name]})
+    async with answering(lambda _: web.Response(text=tree, content_type="application/json")) as base:
+        allowed(it, base)
+        made = await it.site.made("/api/v1/connections", {"provider": "gitea", "url": base, "token": "t" * 40})
+    assert 0 < len(made["account"]) <= 255
+    assert made["account"].isprintable()
+
+
+@pytest.mark.parametrize("ends", ["9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00+23:59"])
+async def test_a_time_that_cannot_be_shown_is_not_kept(it: Whole, ends: str) -> None:
+    """It would take everybody's list of connections away."""
+    body = {"provider": "gitea", "url": it.fake.base, "token": it.fake.make_token(it.ada), "expires_at": ends}
+    await it.site.ask("POST", "/api/v1/connections", body)
+    assert (await it.site.get("/api/v1/connections")).status == 200
+
+
+@pytest.mark.parametrize("ends", ["9999-12-31 23:59:59 -2359", "0001-01-01 00:00:00 +2359"])
+async def test_a_time_of_github_that_cannot_be_shown_is_not_kept(tmp_path: Path, ends: str) -> None:
+    tree = json.dumps({"id": 1, "login": "eve"})
+    headers = {"github-authentication-token-expiration": ends}
+    async with (
+        whole(tmp_path, "github") as it,
+        answering(lambda _: web.Response(text=tree, content_type="application/json", headers=headers)) as base,
+    ):
+        allowed(it, base)
+        await it.site.made("/api/v1/connections", {"provider": "github", "url": base, "token": "t" * 40})
+        assert (await it.site.get("/api/v1/connections")).status == 200
+
+
+@pytest.mark.parametrize("name", ["../..", "ada/..", "./x"])
+async def test_names_that_climb_ask_nothing(it: Whole, name: str) -> None:
+    made = await it.connect()
+    before = len(it.fake.requests)
+    body = {"name": "shop", "connection": made["name"], "full_name": name}
+    answer = await it.site.ask("POST", "/api/v1/projects/shop/repositories", body)
+    assert answer.status >= 400, answer.raw
+    assert [each.path for each in it.fake.requests[before:]] == []
+
+
 LIFETIMES = ["1e999", "-1e999", "NaN", "1" + "0" * 400, '"soon"', "true", "[]", "{}", '"1e999"', "9" * 30]
 
 
@@ -169,3 +215,31 @@ async def test_an_answer_that_is_small_until_it_is_unpacked() -> None:
         target = remote.parse(f"{base}/x", (base,))
         with pytest.raises(http.Unreachable, match="more than 8 MiB"):
             await http.ask(Request("GET", f"{base}/x"), target, 20.0)
+
+
+# Deliveries that are sent again
+
+
+async def test_a_delivery_of_a_tag_that_has_moved_on_brings_nothing_back(it: Whole) -> None:
+    """Its id is not signed, so whoever has seen a delivery can send it again as a new one."""
+    feeds = {"godploy.yaml": manifest(1)["godploy.yaml"] + "environments:\n  production: {tag: 'v*'}\n"}
+    first = await it.fake.commit(it.shop, feeds)
+    await it.attach((await it.connect())["name"])
+    await it.deliveries()
+    await it.fake.tag(it.shop, "v1", first)
+    await it.deployed(first)
+    (old,) = [each for each in it.fake.deliveries if b'"refs/tags/v1"' in each.body]
+    second = await it.fake.commit(it.shop, {"new": "1"})
+    await it.fake.delete_tag(it.shop, "v1")
+    await it.fake.tag(it.shop, "v1", second)
+    await it.deployed(second)
+    before = len(await it.deployments())
+    for _ in range(2):
+        await it.fake.redeliver(old)
+        (newest, *_) = await it.deliveries()
+        assert "considered before" in newest["verdict"], newest["verdict"]
+    await it.fake.delete_tag(it.shop, "v1")
+    await it.fake.redeliver(old)
+    (newest, *_) = await it.deliveries()
+    assert newest["verdict"] == "the tag v1 is not in the repository any more: nothing to deploy"
+    assert len(await it.deployments()) == before

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from dataclasses import replace
 from typing import TypeVar
+from urllib.parse import unquote, urlsplit
 
 from godploy import __version__
 from godploy.core import remote
@@ -46,7 +47,7 @@ async def converse(services: Services, host: Host, base: str, talk: Talk[T], cre
 
 async def _answer(request: Request, host: Host, targets: dict[str, Remote], headers: dict[str, str]) -> Response:
     target = next((found for prefix, found in targets.items() if request.url.startswith(prefix)), None)
-    if target is None or "/../" in request.url:
+    if target is None or not {".", ".."}.isdisjoint(unquote(urlsplit(request.url).path).split("/")):
         raise ProviderError(Trouble.DOWN, f"{host.title} named an address that is not its own; is the base right?")
     own = {name: value for name, value in headers.items() if not (request.anonymous and name != "User-Agent")}
     try:
