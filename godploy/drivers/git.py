@@ -81,11 +81,12 @@ class Git:
             raise ValueError(f"not the id of a repository: {repository!r}")
         return self._root / f"{repository}.git"
 
-    async def create(self, repository: str) -> None:
-        """Makes it, empty; fine where it exists."""
+    async def create(self, repository: str, *, hashes: str = "") -> None:
+        """Makes it, empty; fine where it exists. `hashes`: "sha1" or "sha256" rather than git's usual ones."""
         directory = self.directory(repository)
         await asyncio.to_thread(self._root.mkdir, parents=True, exist_ok=True)
-        await must(command(directory, "init", "--bare", "--quiet", "--template=", "--initial-branch=main"))
+        more = (f"--object-format={hashes}",) if hashes else ()
+        await must(command(directory, "init", "--bare", "--quiet", "--template=", "--initial-branch=main", *more))
 
     async def remove(self, repository: str) -> None:
         """Removes it and all that it holds; fine where there is none."""
@@ -158,11 +159,22 @@ class Git:
         remote = self._remote(access) if access is not None else None
         async with self._lock(repository):
             if access is not None and remote is not None:
-                await self.create(repository)
+                await self._prepare(repository, commit)
                 # The object alone proves nothing: what an interrupted fetch left may lack its files.
                 if not await self._is_kept(repository, commit):
                     await self._bring(repository, await self._reach(remote, access), commit, branch, timeout)
             await self._keep_commit(repository, commit)
+
+    async def _prepare(self, repository: str, commit: str) -> None:
+        """Makes it, with hashes as long as the remote's; an empty one with others is made anew."""
+        await self.create(repository)
+        wanted = "sha1" if len(commit) == 40 else "sha256"
+        directory = self.directory(repository)
+        has = (await must(command(directory, "rev-parse", "--show-object-format"))).decode().strip()
+        if has == wanted or await must(command(directory, "for-each-ref", "--count=1")):
+            return
+        await asyncio.to_thread(shutil.rmtree, directory)
+        await self.create(repository, hashes=wanted)
 
     async def fetch_ref(
         self, repository: str, access: Access | None, ref: str, kept_as: str, timeout: float = 120.0
