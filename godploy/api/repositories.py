@@ -48,7 +48,7 @@ async def _attach(call: Call) -> web.Response:
     if given["full_name"] is None or given["url"] is not None or given["status_url"] is not None:
         raise Invalid("a connection's repository is named by full_name, without url and status_url")
     connection = await call.read(lambda conn: by_name(conn, call.organization.id, given["connection"]))
-    made, _ = await acts.attach_hosted(
+    made = await acts.attach_hosted(
         call.services,
         call.project,
         connection,

@@ -14,7 +14,7 @@ from godploy.core.model import State
 from godploy.deploy.hosting import asking, hooks
 from godploy.providers import HOSTS
 from godploy.providers.protocol import ProviderError
-from godploy.store import deployments, outbox
+from godploy.store import deployments, hosted_hooks, outbox
 from tests.api.conftest import until
 from tests.providers.whole import FAKES, WORDS, Whole, manifest, whole
 
@@ -36,6 +36,14 @@ async def attached(it: Whole) -> str:
 
 async def rotate(it: Whole) -> int:
     return (await it.site.ask("POST", "/api/v1/projects/shop/repositories/shop/hook-secret")).status
+
+
+async def push_arrives(it: Whole) -> bool:
+    """Whether a push's delivery is taken for authentic."""
+    before = len(it.fake.deliveries)
+    await it.fake.commit(it.shop, manifest(2))
+    await it.fake.settled()
+    return any(each.status in (200, 202) for each in it.fake.deliveries[before:])
 
 
 def in_trouble(it: Whole, status: int) -> None:
@@ -73,8 +81,7 @@ async def test_a_rotation_that_may_have_been_taken_leaves_both_secrets_for_good(
     monkeypatch.setattr(hooks, "_OVERLAP", 0.0)  # the one before would be over at once
     in_trouble(it, 503)
     assert await rotate(it) >= 400
-    second = await it.fake.commit(it.shop, manifest(2))
-    assert (await it.deployed(second))["kind"] == "push"
+    assert await push_arrives(it)
 
 
 async def test_a_rotation_that_was_refused_leaves_the_old_secret(it: Whole, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,8 +89,7 @@ async def test_a_rotation_that_was_refused_leaves_the_old_secret(it: Whole, monk
     monkeypatch.setattr(hooks, "_OVERLAP", 0.0)
     in_trouble(it, 422)
     assert await rotate(it) >= 400
-    second = await it.fake.commit(it.shop, manifest(2))
-    assert (await it.deployed(second))["kind"] == "push"
+    assert await push_arrives(it)
 
 
 async def test_a_connection_that_was_refused_and_answers_again_is_usable(it: Whole) -> None:
@@ -137,3 +143,26 @@ async def test_what_waits_for_a_consent_goes_on_with_it(it: Whole, monkeypatch: 
         return it.fake.statuses(it.shop, first)[-1]["description"] == "told once more" or None
 
     await until(told)
+
+
+async def test_a_repository_that_is_reached_by_another_connection_has_a_hook_again(it: Whole) -> None:
+    first = await attached(it)
+    assert (await it.site.ask("DELETE", f"/api/v1/connections/{first}")).status == 200
+    assert it.fake.hooks(it.shop) == []
+    other = (await it.connect(name="other"))["name"]
+    answer = await it.site.ask("PUT", "/api/v1/projects/shop/repositories/shop/connection", {"connection": other})
+    assert answer.status == 200, answer.raw
+    (hook,) = it.fake.hooks(it.shop)
+    assert answer.json["hook"]["state"] in ("unproven", "working")
+    assert hook.url == answer.json["hook_url"]
+    assert await push_arrives(it)
+
+
+async def test_a_hook_that_was_never_made_is_made(it: Whole) -> None:
+    """Godploy ended between the repository and its hook, say."""
+    await attached(it)
+    row = await it.row()
+    it.shop.hooks.clear()
+    await it.site.services.store.write(lambda conn: hosted_hooks.remove(conn, row.id))
+    await hooks.look_after(it.site.services, row)
+    assert len(it.fake.hooks(it.shop)) == 1

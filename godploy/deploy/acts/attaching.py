@@ -168,8 +168,8 @@ async def attach_hosted(
     name: str,
     manifest_path: str,
     branch: str | None,
-) -> tuple[Repository, str | None]:
-    """(the repository, why it has no hook or None): see `hosting.attaching`."""
+) -> Repository:
+    """See `hosting.attaching`."""
     must_be_in_the_repository(manifest_path)
     return await attaching.attach(
         services, project, connection, full_name, name=name, manifest_path=manifest_path, branch=branch
@@ -188,11 +188,17 @@ async def ensure_hook(services: Services, repository: Repository) -> None:
 
 
 async def reconnect(services: Services, repository: Repository, connection: ProviderConnection) -> None:
-    """Reaches a provider's repository by another connection, which must see it. Raises Conflict, ProviderError."""
+    """Reaches a provider's repository by another connection, which must see it, and which the hook is looked after by
+    from now on. Raises Conflict, Forbidden, ProviderError."""
     if repository.remote_id is None or repository.provider != connection.provider:
         raise Conflict(f"{repository.name} is not at {connection.provider}", next_step="attach it anew")
     await attaching.must_see(services, repository, connection)
-    await services.store.write(lambda conn: connections.use(conn, repository.id, connection.id))
+
+    def use(conn: Connection) -> Repository:
+        connections.use(conn, repository.id, connection.id)
+        return repositories.get(conn, repository.id)
+
+    await hooks.attempt(services, await services.store.write(use))
     services.changes.ring("poller")
 
 

@@ -6,7 +6,7 @@ from godploy.core.model import Project, ProviderConnection, Repository
 from godploy.deploy.hosting import asking, hooks
 from godploy.deploy.services import Services
 from godploy.errors import Conflict, Forbidden, NotFound
-from godploy.providers.protocol import HostedRepository, ProviderError
+from godploy.providers.protocol import HostedRepository
 from godploy.store import Connection, repositories
 from godploy.store.repositories import Hosted
 
@@ -20,8 +20,8 @@ async def attach(
     name: str,
     manifest_path: str,
     branch: str | None,
-) -> tuple[Repository, str | None]:
-    """(the repository, why it has no hook or None): its head is deployed by catch-up, with a hook or without.
+) -> Repository:
+    """The repository, whose head is deployed by catch-up, with a hook or without.
 
     `branch` feeds production in the default branch's place. Raises ProviderError, Forbidden, NotFound, Conflict.
     """
@@ -41,13 +41,9 @@ async def attach(
         lambda conn: _create(conn, project, connection, found, name, manifest_path, branch or found.default_branch)
     )
     await services.git.create(made.id)
-    trouble = None
-    try:
-        await hooks.ensure(services, made)
-    except ProviderError as error:
-        trouble = error.message
+    await hooks.attempt(services, made)
     services.changes.ring("poller")
-    return made, trouble
+    return made
 
 
 def _create(

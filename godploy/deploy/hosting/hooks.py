@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets as random
+from contextlib import suppress
 
 from godploy.core.model import HostedHook, Repository
 from godploy.deploy.hosting import asking
@@ -46,6 +47,13 @@ async def ensure(services: Services, repository: Repository) -> HostedHook:
         raise
     await services.store.write(lambda conn: hosted_hooks.put(conn, repository.id, made.id, wish.url, made.scheme))
     return await _kept(services, repository)
+
+
+async def attempt(services: Services, repository: Repository) -> None:
+    """The same, where the repository is of use without it, too: what the provider refuses is noted on the hook alone,
+    and tried again by `look_after`."""
+    with suppress(ProviderError):
+        await ensure(services, repository)
 
 
 async def _there(services: Services, repository: Repository) -> Found | None:
@@ -150,17 +158,15 @@ def _undo(conn: Connection, repository: Repository, sealed: bytes, *, taken_perh
 
 
 async def look_after(services: Services, repository: Repository) -> None:
-    """Once in a while: a hook that was removed or switched off at the provider, or leads to a former address of this
-    server, is mended, and told. Raises ProviderError."""
+    """Once in a while: a hook that was never made, was removed or switched off at the provider, or leads to a former
+    address of this server, is mended, and told. Raises ProviderError."""
     known = await services.store.read(lambda conn: hosted_hooks.of(conn, repository.id))
-    if known is None:
-        return
     there = await _there(services, repository)
     wanted = address(services, repository)
-    if there is not None and _is_right(there, wanted) and known.state != "refused":
+    if known is not None and known.state != "refused" and there is not None and _is_right(there, wanted):
         return
     await ensure(services, repository)
-    what = "made anew" if there is None else "led back to this server" if there.url != wanted else "switched on again"
+    what = "made anew" if there is None else "led back to this server" if there.url != wanted else "set right"
     text = f"the hook of {repository.name} at {HOSTS[repository.provider].title} was {what}"
     await services.store.write(lambda conn: events.add(conn, "hook", text, project=repository.project))
 
