@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from godploy.api.call import Call
+from godploy.core.problems import printable
 from godploy.deploy.hosting import consenting
 from godploy.errors import GodployError
 from godploy.providers import HOSTS
@@ -34,7 +35,7 @@ _FORM = """<p>GitHub will show the app, which will be yours. It may read code, a
 
 async def oauth_callback(call: Call) -> web.Response:
     given = call.given
-    error = given["error_description"] or given["error"]
+    error = printable(given["error_description"] or given["error"])
     try:
         found = await consenting.answer(call.services, given["provider"], given["state"], given["code"], error)
     except GodployError as trouble:

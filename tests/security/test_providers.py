@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from aiohttp import web
@@ -19,6 +20,7 @@ from godploy.errors import Invalid
 from godploy.providers import answers, oauth
 from godploy.providers.gitea import Gitea
 from godploy.providers.protocol import CommitStatus, OAuthClient, Place, ProviderError, Request, Response, Talk, Trouble
+from tests.api.conftest import URL, until
 from tests.providers.fakes.gitea import GiteaFake
 from tests.providers.whole import Whole, manifest, whole
 
@@ -243,3 +245,50 @@ async def test_a_delivery_of_a_tag_that_has_moved_on_brings_nothing_back(it: Who
     (newest, *_) = await it.deliveries()
     assert newest["verdict"] == "the tag v1 is not in the repository any more: nothing to deploy"
     assert len(await it.deployments()) == before
+
+
+# What strangers are told
+
+AT_HOST = "version: 1\nservices:\n  web: {image: 'web:2', port: 8000, routes: ['%s']}\n"
+
+
+async def test_a_fork_learns_nothing_of_neighbours(it: Whole) -> None:
+    """A host that somebody else here has and one that the server keeps for itself are refused in the same words, which
+    name nobody."""
+    first = await it.fake.commit(it.shop, manifest(1))
+    await it.attach((await it.connect())["name"])
+    await it.status(first, "success")
+    await it.site.made("/api/v1/projects", {"name": "theirs"})
+    secret = it.fake.add_repository(it.ada, "ada/secret")
+    await it.fake.commit(secret, {"godploy.yaml": AT_HOST % "taken.example.org"})
+    body = {"name": "hidden", "connection": "gitea", "full_name": "ada/secret"}
+    await it.site.made("/api/v1/projects/theirs/repositories", body)
+
+    async def live() -> bool:
+        found = (await it.site.get("/api/v1/projects/theirs/deployments")).json["deployments"]
+        return bool(found) and found[0]["state"] == "succeeded"
+
+    await until(live, 20.0)
+    told = set()
+    for host in ("taken.example.org", "deploy.example.com"):
+        opened = await it.fake.open_pull(it.shop, host, {"godploy.yaml": AT_HOST % host}, fork=True)
+        status = await it.status(it.shop.pulls[opened].head, "failure", "godploy/plan")
+        told.add(status["description"].replace(host, "HOST"))
+    (sentence,) = told
+    assert "HOST" in sentence
+    assert not any(word in sentence for word in ("theirs", "hidden", "secret"))
+
+
+@pytest.mark.parametrize("error", ["%ED%A0%80", "%00", "%3Cscript%3Ealert(1)%3C/script%3E", "%1B%5B2J%E2%80%AEa"])
+async def test_what_a_browser_brings_back_is_text(it: Whole, error: str) -> None:
+    client = it.fake.register_client("https://deploy.example.com/oauth/gitea/callback")
+    entered = {"provider": "gitea", "url": it.fake.base, "client_id": client.id, "client_secret": client.secret}
+    assert (await it.site.ask("PUT", "/api/v1/oauth-clients", entered)).status == 200
+    begun = await it.begin()
+    state = dict(parse_qsl(urlsplit(begun["url"]).query))["state"]
+    page = await it.browse(f"{URL}/oauth/gitea/callback?state={state}&error=x&error_description={error}")
+    assert page.status < 500
+    assert b"<script" not in page.raw
+    shown = (await it.site.get(f"/api/v1/consents/{begun['id']}")).json
+    assert shown["stage"] == "failed"
+    assert shown["trouble"].isprintable()
