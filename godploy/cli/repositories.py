@@ -124,7 +124,7 @@ def hook(target: Target, name: str, as_json: bool) -> None:
         show.as_json(found)
     else:
         show.line(attaching.about_hook(found["hook"]))
-    if found["hook"] is None or found["hook"]["state"] in ("missing", "refused"):
+    if found["hook"] is None or found["hook"]["state"] == "refused":
         raise GodployError(f"{name} has no hook that works; its pushes are found by polling")
 
 

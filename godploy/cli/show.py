@@ -40,7 +40,6 @@ _STATES = {
     "uninstalled": "yellow",
     "working": "green",
     "silent": "yellow",
-    "missing": "red",
 }
 
 

@@ -166,7 +166,7 @@ class HostedHook:
     hook: str  # the provider's id of it
     url: str
     scheme: str  # how its deliveries prove themselves, where the provider has several ways
-    state: str  # "unproven", "working", "silent" (nothing came), "missing" or "refused"
+    state: str  # "unproven", "working", "silent" (nothing came) or "refused"
     trouble: str | None
     made_at: float
     heard_at: float | None

@@ -63,10 +63,18 @@ def create(conn: sqlite3.Connection, id: str, wanted: Wanted, sealed: bytes) -> 
             ),
         )
     except sqlite3.IntegrityError as error:
-        raise Conflict(
-            f'there is a connection "{name}" already', next_step="choose another name: --name NAME"
-        ) from error
+        raise _taken(name) from error
     return get(conn, id)
+
+
+def must_be_free(conn: sqlite3.Connection, organization: str, name: str) -> None:
+    """Raises Conflict for a name that is taken: before a person goes to their browser for it."""
+    if unused_name(conn, organization, name) != name:
+        raise _taken(name)
+
+
+def _taken(name: str) -> Conflict:
+    return Conflict(f'there is a connection "{name}" already', next_step="choose another name: --name NAME")
 
 
 def get(conn: sqlite3.Connection, connection_id: str) -> ProviderConnection:

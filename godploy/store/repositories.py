@@ -50,7 +50,10 @@ def create(
             ),
         )
     except sqlite3.IntegrityError as error:
-        raise Conflict(f'this project has a repository "{name}" already') from error
+        raise Conflict(
+            f'this project has a repository "{name}" already',
+            next_step="choose another name: godploy repositories add NAME …",
+        ) from error
     return get(conn, made)
 
 

@@ -261,12 +261,26 @@ async def test_another_account_renews_nothing(it: Whole) -> None:
 
 
 async def test_names_are_unique_in_an_organization(it: Whole) -> None:
-    await it.connect(name="mine")
     begun = await it.begin(name="mine")
-    answer = await confirm(it.site, begun, await code_of(it, begun))
-    assert (answer.status, answer.error["code"]) == (409, "conflict")
-    assert "mine" in answer.error["message"]
+    await it.connect(name="mine")
+    late = await confirm(it.site, begun, await code_of(it, begun))
+    # Nobody is sent to a browser in vain.
+    again = {"provider": it.provider, "kind": "oauth", "url": it.fake.base, "name": "mine"}
+    early = await it.site.ask("POST", "/api/v1/consents", again)
+    for answer in (late, early):
+        assert (answer.status, answer.error["code"]) == (409, "conflict")
+        assert "mine" in answer.error["message"]
     assert await connected(it) == ["mine"]
+
+
+async def test_a_client_that_is_refused_says_where_it_is_entered(it: Whole) -> None:
+    begun = await it.begin()
+    wrong = {"provider": it.provider, "url": it.fake.base, "client_id": "wrong", "client_secret": "wrong-too"}
+    assert (await it.site.ask("PUT", "/api/v1/oauth-clients", wrong)).status == 200
+    page = await it.browse(it.fake.approve(begun["url"], it.ada))
+    step = f"godploy oauth add {it.provider} --url {it.fake.base}"
+    assert page.status == 502 and step in page.raw.decode()
+    assert step in (await shown(it, begun))["trouble"]
 
 
 async def test_of_others(it: Whole) -> None:
@@ -301,3 +315,11 @@ async def test_only_an_administrator_enters_clients(it: Whole) -> None:
     entered = {"provider": it.provider, "url": it.fake.base, "client_id": "x", "client_secret": "y"}
     assert (await owner.ask("PUT", "/api/v1/oauth-clients", entered)).status == 403
     assert (await owner.get("/api/v1/oauth-clients")).status == 403
+
+
+async def test_a_repository_that_the_account_does_not_see_is_named(it: Whole) -> None:
+    name = (await it.connect())["name"]
+    missing = f"{it.shop.full_name}-of-nobody"
+    answer = await it.site.get(f"/api/v1/connections/{name}/branches", params={"repository": missing})
+    assert answer.status == 502 and f"no repository {missing}" in answer.error["message"]
+    assert answer.error["next_step"] == f"see: godploy connections repositories {name}"

@@ -141,7 +141,7 @@ CREATE TABLE hosted_hook (
     hook       TEXT NOT NULL, -- the provider's id of it
     url        TEXT NOT NULL,
     scheme     TEXT NOT NULL,
-    state      TEXT NOT NULL CHECK (state IN ('unproven', 'working', 'silent', 'missing', 'refused')),
+    state      TEXT NOT NULL CHECK (state IN ('unproven', 'working', 'silent', 'refused')),
     trouble    TEXT,
     made_at    REAL NOT NULL,
     heard_at   REAL

@@ -45,6 +45,17 @@ async def _asked(services: Services, connection: ProviderConnection, make: Calla
         return await converse(services, host, connection.base, make(host), held)
 
 
+async def hosted(services: Services, connection: ProviderConnection, full_name: str) -> HostedRepository:
+    """The repository of that name, as a person typed it. Raises ProviderError."""
+    try:
+        return await ask(services, connection, lambda host: host.repository(connection.base, full_name))
+    except ProviderError as error:
+        if error.trouble is Trouble.MISSING and not error.next_step:
+            error.message = f"{connection.base} shows {connection.account_name} no repository {full_name}"
+            error.next_step = f"see: godploy connections repositories {connection.name}"
+        raise
+
+
 async def ask_about(services: Services, repository: Repository, make: Callable[[Host, str, Place], Talk[T]]) -> T:
     """The same about a repository, which is looked for by its id where it is not found by its name: it was renamed.
 

@@ -90,6 +90,8 @@ async def _account(services: Services, provider: str, base: str, credential: Cre
         if error.trouble is Trouble.CREDENTIAL and not error.next_step:
             scopes = ", ".join(host.token_scopes)
             error.next_step = f"make a token at {base}{host.token_page} with {scopes}"
+        elif error.trouble is Trouble.MISSING and not error.next_step:
+            error.next_step = f"is {base} the web address of {host.title}, and all of it?"
         raise
 
 
@@ -187,7 +189,7 @@ async def repositories(services: Services, connection: ProviderConnection, searc
 async def branches(services: Services, connection: ProviderConnection, full_name: str) -> tuple[str, ...]:
     """Raises ProviderError."""
     base = connection.base
-    found = await asking.ask(services, connection, lambda host: host.repository(base, full_name))
+    found = await asking.hosted(services, connection, full_name)
     return await asking.ask(services, connection, lambda host: host.branches(base, found.place))
 
 

@@ -22,7 +22,7 @@ from godploy.deploy.hosting.credentials import Kept
 from godploy.deploy.services import Services
 from godploy.errors import Conflict, GodployError, Invalid
 from godploy.providers import HOSTS, github_app, oauth
-from godploy.providers.protocol import Account, Credential
+from godploy.providers.protocol import Account, Credential, ProviderError, Trouble
 from godploy.store import Connection, connections, consents
 from godploy.store.consents import LIFETIME
 
@@ -54,7 +54,8 @@ class Wanted:
 
 
 async def begin(services: Services, wanted: Wanted) -> tuple[Consent, str]:
-    """(the consent, the address to open). Raises Conflict where no OAuth client was entered."""
+    """(the consent, the address to open). Raises Conflict where no OAuth client was entered, and for a name
+    that is taken."""
     host, base = HOSTS[wanted.provider], wanted.base
     state, verifier, now = random.token_urlsafe(32), oauth.new_verifier(), time.time()
     begun = Consent(
@@ -81,7 +82,13 @@ async def begin(services: Services, wanted: Wanted) -> tuple[Consent, str]:
         callback = credentials.callback(services, wanted.provider)
         url = host.authorize_url(base, client, callback, state, challenge)
     sealed = services.keyring.seal(verifier, _context(begun.id))
-    await services.store.write(lambda conn: consents.begin(conn, begun, state, sealed))
+
+    def write(conn: Connection) -> None:
+        if wanted.name is not None and wanted.renews is None:
+            connections.must_be_free(conn, wanted.organization, wanted.name)
+        consents.begin(conn, begun, state, sealed)
+
+    await services.store.write(write)
     return begun, url
 
 
@@ -110,7 +117,7 @@ async def answer(services: Services, provider: str, state: str, code: str, error
             raise Invalid(f"{HOSTS[provider].title} says: {error or 'no code came back'}")
         return await _answered(services, consent, code, services.keyring.unseal(sealed, _context(consent.id)))
     except GodployError as trouble:
-        reason = str(trouble)
+        reason = "; ".join(part for part in (trouble.message, trouble.next_step) if part)
         await services.store.write(lambda conn: consents.fail(conn, consent.id, reason))
         raise
 
@@ -138,7 +145,15 @@ async def _granted(services: Services, consent: Consent, code: str, verifier: st
     if client is None:
         raise Conflict(f"the OAuth client of {base} was removed meanwhile")
     callback = credentials.callback(services, consent.provider)
-    grant = await converse(services, host, base, host.exchange(base, client, callback, code, verifier))
+    try:
+        grant = await converse(services, host, base, host.exchange(base, client, callback, code, verifier))
+    except ProviderError as error:
+        if error.trouble in (Trouble.CREDENTIAL, Trouble.INVALID):
+            error.next_step = (
+                "if its client id or secret is wrong, a server administrator enters them again:"
+                f" godploy oauth add {consent.provider} --url {base}"
+            )
+        raise
     account = await converse(services, host, base, host.account(base), Credential("oauth", grant.token))
     return credentials.of_grant(grant), account
 

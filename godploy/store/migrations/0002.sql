@@ -102,7 +102,7 @@ CREATE TABLE hosted_hook (
     hook       TEXT NOT NULL, -- the provider's id of it
     url        TEXT NOT NULL,
     scheme     TEXT NOT NULL,
-    state      TEXT NOT NULL CHECK (state IN ('unproven', 'working', 'silent', 'missing', 'refused')),
+    state      TEXT NOT NULL CHECK (state IN ('unproven', 'working', 'silent', 'refused')),
     trouble    TEXT,
     made_at    REAL NOT NULL,
     heard_at   REAL
@@ -149,7 +149,7 @@ CREATE TABLE outbox_new (
     CHECK ((deployment IS NULL) != (pull_request IS NULL))
 ) STRICT;
 INSERT INTO outbox_new
-    SELECT id, 'notice', repository, deployment, NULL, deployment, body, fate, attempts, due_at, error, created_at
+    SELECT id, 'notice', repository, deployment, NULL, 'notice:' || deployment, body, fate, attempts, due_at, error, created_at
     FROM outbox;
 DROP TABLE outbox;
 ALTER TABLE outbox_new RENAME TO outbox;
