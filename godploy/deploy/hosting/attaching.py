@@ -26,7 +26,7 @@ async def attach(
     `branch` feeds production in the default branch's place. Raises ProviderError, Forbidden, NotFound, Conflict.
     """
     base = connection.base
-    found = await asking.ask(services, connection, lambda host: host.repository(base, full_name))
+    found = await asking.hosted(services, connection, full_name)
     if not found.administered:
         raise Forbidden(
             f"{connection.account_name} may not administer {found.full_name}, which making a hook needs",
