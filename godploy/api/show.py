@@ -9,6 +9,7 @@ from godploy.api.call import source_name
 from godploy.core.certificates import Standing
 from godploy.core.model import Delivery, Deployment, Event, Organization, Project, Release, Repository, Stack, Volume
 from godploy.core.template import Template
+from godploy.deploy.hosting.hooks import address as hook_address
 from godploy.deploy.status import ServiceStatus
 from godploy.providers import gitlab_events
 from godploy.settings import Settings
@@ -95,7 +96,7 @@ def repository(conn: Connection, settings: Settings, found: Repository) -> Json:
         "manifest_path": found.manifest_path,
         "default_branch": found.default_branch,
         "git_url": git_url(conn, settings, found) if own else None,
-        "hook_url": None if own else f"{settings.url}/hooks/{found.provider}/{found.hook_id}",
+        "hook_url": None if own else hook_address(settings, found),
         "status_url": found.status_url,
         "environments": {name: {"branch": feed.branch, "tag": feed.tag} for name, feed in found.mapping.items()},
         "connection": connections.get(conn, found.connection).name if found.connection else None,

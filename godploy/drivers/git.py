@@ -158,11 +158,10 @@ class Git:
             raise ValueError(f"not the name of a branch: {branch!r}")
         remote = self._remote(access) if access is not None else None
         async with self._lock(repository):
-            if access is not None and remote is not None:
+            # The object alone proves nothing: what an interrupted fetch left may lack its files.
+            if access is not None and remote is not None and not await self._is_kept(repository, commit):
                 await self._prepare(repository, commit)
-                # The object alone proves nothing: what an interrupted fetch left may lack its files.
-                if not await self._is_kept(repository, commit):
-                    await self._bring(repository, await self._reach(remote, access), commit, branch, timeout)
+                await self._bring(repository, await self._reach(remote, access), commit, branch, timeout)
             await self._keep_commit(repository, commit)
 
     async def _prepare(self, repository: str, commit: str) -> None:

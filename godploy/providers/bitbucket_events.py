@@ -5,21 +5,17 @@ It has no ping and no button for a test; what happened is in the name of the eve
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from godploy.core.remote import is_branch, is_commit
 from godploy.errors import Invalid
-from godploy.providers import answers
+from godploy.providers import answers, proofs
 from godploy.providers.protocol import Event, PullRequest, PullRequestChange, Push, Uninteresting
 
 # The name is that of GitHub's SHA-1 header; here it is SHA-256 and nothing else.
 _SIGNATURE, _SIGNATURE_FORM = "X-Hub-Signature", re.compile(r"sha256=[0-9a-f]{64}")
-_DELIVERY_FORM = re.compile(r"[!-~]{1,128}")
-_NOBODYS = "a secret that signs nothing, so that an unknown hook takes as long as a wrong signature"
 _REF_TYPES = {"branch": "refs/heads/", "tag": "refs/tags/"}
 _HEAD = re.compile(r"[0-9a-f]{12,64}")
 _WEB = re.compile(r"https?://[!-~]{1,2000}")
@@ -44,20 +40,11 @@ class BitbucketSender:
 
     def verify(self, headers: Mapping[str, str], body: bytes, secrets: Iterable[str], scheme: str, now: float) -> bool:
         """The signature is the HMAC-SHA-256 of the body, without a timestamp."""
-        known = [secret.encode() for secret in secrets if secret]
-        given = headers.get(_SIGNATURE, "").encode(errors="replace")
-        matches = [
-            hmac.compare_digest(f"sha256={hmac.new(secret, body, 'sha256').hexdigest()}".encode(), given)
-            for secret in known or [_NOBODYS.encode()]
-        ]
-        return bool(known) and any(matches)
+        return proofs.signed(headers.get(_SIGNATURE, ""), body, secrets, "sha256=")
 
     def key(self, headers: Mapping[str, str], body: bytes) -> str:
         """An attempt after a failed one has the same, and another X-Attempt-Number."""
-        delivery = headers.get("X-Request-UUID", "")
-        if _DELIVERY_FORM.fullmatch(delivery):
-            return delivery
-        return f"sha256:{hashlib.sha256(body).hexdigest()}"
+        return proofs.key(headers.get("X-Request-UUID", ""), body)
 
     def events(self, headers: Mapping[str, str], body: bytes) -> Sequence[Event]:
         """One for each ref that a push moved."""

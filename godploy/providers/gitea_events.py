@@ -5,23 +5,18 @@ A delivery of theirs also carries the headers of GitHub and Gogs; only its own a
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from godploy.core.remote import is_branch, is_commit
 from godploy.errors import Invalid
-from godploy.providers import answers
+from godploy.providers import answers, proofs, pushes
 from godploy.providers.protocol import Event, Ping, PullRequest, PullRequestChange, Push, Uninteresting
 
 _OURS = ("X-Gitea-", "X-Forgejo-")  # in this order
 _SIGNATURE_FORM = re.compile(r"[0-9a-f]{64}")
-_DELIVERY_FORM = re.compile(r"[!-~]{1,128}")
-_NOBODYS = "a secret that signs nothing, so that an unknown hook takes as long as a wrong signature"
-_HEADS, _TAGS = "refs/heads/", "refs/tags/"
-_REF_TYPES = {"branch": _HEADS, "tag": _TAGS}
+_REF_TYPES = {"branch": pushes.HEADS, "tag": pushes.TAGS}
 _ACTIONS = {"opened": "opened", "reopened": "opened", "synchronized": "updated", "closed": "closed"}
 
 
@@ -43,19 +38,10 @@ class GiteaSender:
 
     def verify(self, headers: Mapping[str, str], body: bytes, secrets: Iterable[str], scheme: str, now: float) -> bool:
         """The signature is the bare HMAC-SHA-256 of the body, without a timestamp."""
-        known = [secret.encode() for secret in secrets if secret]
-        given = _header(headers, "Signature").encode(errors="replace")
-        matches = [
-            hmac.compare_digest(hmac.new(secret, body, "sha256").hexdigest().encode(), given)
-            for secret in known or [_NOBODYS.encode()]
-        ]
-        return bool(known) and any(matches)
+        return proofs.signed(_header(headers, "Signature"), body, secrets)
 
     def key(self, headers: Mapping[str, str], body: bytes) -> str:
-        delivery = _header(headers, "Delivery")
-        if _DELIVERY_FORM.fullmatch(delivery):
-            return delivery
-        return f"sha256:{hashlib.sha256(body).hexdigest()}"
+        return proofs.key(_header(headers, "Delivery"), body)
 
     def events(self, headers: Mapping[str, str], body: bytes) -> Sequence[Event]:
         told = answers.payload(body)
@@ -84,39 +70,21 @@ def _push(told: Mapping[str, Any]) -> Event:
         return Uninteresting("it names no commit that can be read")
     if before == after:
         return Ping()
-    if not _is_ref(ref):
+    if not pushes.is_ref(ref):
         return Uninteresting("it names neither a branch nor a tag that can be read")
     pusher = answers.text(told, "pusher", "login")
     if not after.strip("0"):
         return Push(ref, None, pusher=pusher)
-    commit = _tagged(told, after) if ref.startswith(_TAGS) else after
-    return Push(ref, commit, _message(told, commit), pusher)
-
-
-def _tagged(told: Mapping[str, Any], after: str) -> str:
-    """Of an annotated tag `after` is the tag itself."""
-    head = answers.text(told, "head_commit", "id")
-    return head if is_commit(head) and head.strip("0") else after
-
-
-def _message(told: Mapping[str, Any], commit: str) -> str:
-    listed = answers.at(told, "commits")
-    for found in (answers.at(told, "head_commit"), *(listed if isinstance(listed, list) else ())):
-        if answers.text(found, "id") == commit:
-            return answers.text(found, "message")
-    return ""
+    commit = pushes.tagged(told, after) if ref.startswith(pushes.TAGS) else after
+    return Push(ref, commit, pushes.message(told, commit), pusher)
 
 
 def _deleted(told: Mapping[str, Any]) -> Event:
     """The only news of a branch that is gone; of a tag a push tells the same."""
     ref = _REF_TYPES.get(answers.text(told, "ref_type"), "") + answers.text(told, "ref")
-    if not _is_ref(ref):
+    if not pushes.is_ref(ref):
         return Uninteresting("it names neither a branch nor a tag that can be read")
     return Push(ref, None, pusher=answers.text(told, "sender", "login"))
-
-
-def _is_ref(ref: str) -> bool:
-    return ref.startswith((_HEADS, _TAGS)) and is_branch(ref.removeprefix(_HEADS).removeprefix(_TAGS))
 
 
 def _pull_request_change(told: Mapping[str, Any]) -> Event:

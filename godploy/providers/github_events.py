@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from godploy.core.remote import is_branch, is_commit
 from godploy.errors import Invalid
-from godploy.providers import answers
+from godploy.providers import answers, proofs, pushes
 from godploy.providers.protocol import Event, Ping, PullRequest, PullRequestChange, Push, Uninteresting
 
 _EVENT, _DELIVERY, _SIGNATURE = "X-GitHub-Event", "X-GitHub-Delivery", "X-Hub-Signature-256"
 _SIGNATURE_FORM = re.compile(r"sha256=[0-9a-f]{64}")
-_DELIVERY_FORM = re.compile(r"[!-~]{1,128}")
-_NOBODYS = b"a secret that signs nothing, so that an unknown hook takes as long as a wrong signature"
-_HEADS, _TAGS = "refs/heads/", "refs/tags/"
 _ACTIONS = {"opened": "opened", "reopened": "opened", "synchronize": "updated", "closed": "closed"}
 
 
@@ -32,20 +27,11 @@ class GitHubSender:
 
     def verify(self, headers: Mapping[str, str], body: bytes, secrets: Iterable[str], scheme: str, now: float) -> bool:
         """The signature is `sha256=` and the HMAC-SHA-256 of the body, without a timestamp."""
-        known = [secret.encode() for secret in secrets if secret]
-        given = headers.get(_SIGNATURE, "").encode(errors="replace")
-        matches = [
-            hmac.compare_digest(f"sha256={hmac.new(secret, body, 'sha256').hexdigest()}".encode(), given)
-            for secret in known or [_NOBODYS]
-        ]
-        return bool(known) and any(matches)
+        return proofs.signed(headers.get(_SIGNATURE, ""), body, secrets, "sha256=")
 
     def key(self, headers: Mapping[str, str], body: bytes) -> str:
         """A delivery that is sent again keeps its id."""
-        delivery = headers.get(_DELIVERY, "")
-        if _DELIVERY_FORM.fullmatch(delivery):
-            return delivery
-        return f"sha256:{hashlib.sha256(body).hexdigest()}"
+        return proofs.key(headers.get(_DELIVERY, ""), body)
 
     def events(self, headers: Mapping[str, str], body: bytes) -> Sequence[Event]:
         told = answers.payload(body)
@@ -66,29 +52,15 @@ class GitHubSender:
 def _push(told: Mapping[str, Any]) -> Event:
     """Of branches and of tags, made, moved and deleted."""
     ref, after = answers.text(told, "ref"), answers.text(told, "after")
-    if not ref.startswith((_HEADS, _TAGS)) or not is_branch(ref.removeprefix(_HEADS).removeprefix(_TAGS)):
+    if not pushes.is_ref(ref):
         return Uninteresting("it names neither a branch nor a tag that can be read")
     pusher = answers.text(told, "pusher", "name")
     if after and not after.strip("0"):
         return Push(ref, None, pusher=pusher)
     if not is_commit(after):
         return Uninteresting("it names no commit that can be read")
-    commit = _tagged(told, after) if ref.startswith(_TAGS) else after
-    return Push(ref, commit, _message(told, commit), pusher)
-
-
-def _tagged(told: Mapping[str, Any], after: str) -> str:
-    """Of an annotated tag `after` is the tag itself."""
-    head = answers.text(told, "head_commit", "id")
-    return head if is_commit(head) and head.strip("0") else after
-
-
-def _message(told: Mapping[str, Any], commit: str) -> str:
-    listed = answers.at(told, "commits")
-    for found in (answers.at(told, "head_commit"), *(listed if isinstance(listed, list) else ())):
-        if answers.text(found, "id") == commit:
-            return answers.text(found, "message")
-    return ""
+    commit = pushes.tagged(told, after) if ref.startswith(pushes.TAGS) else after
+    return Push(ref, commit, pushes.message(told, commit), pusher)
 
 
 def _pull_request_change(told: Mapping[str, Any]) -> Event:

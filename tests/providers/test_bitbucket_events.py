@@ -14,7 +14,7 @@ import pytest
 from multidict import CIMultiDict
 
 from godploy.errors import Invalid
-from godploy.providers import bitbucket_events
+from godploy.providers import proofs
 from godploy.providers.bitbucket import BITBUCKET
 from godploy.providers.protocol import Event, PullRequest, PullRequestChange, Push, Uninteresting
 
@@ -283,8 +283,8 @@ def test_no_shape_of_a_body_does_harm(name: str, event: str) -> None:
         (signature(OLD_SECRET), [SECRET], True, False),
         (signature(), [], True, False),
         (signature(""), [""], True, False),
-        (signature(bitbucket_events._NOBODYS), [], True, False),
-        (signature(bitbucket_events._NOBODYS), [""], True, False),
+        (signature(proofs._NOBODYS.decode()), [], True, False),
+        (signature(proofs._NOBODYS.decode()), [""], True, False),
         (signature(body=BODY + b" "), [SECRET], True, False),
         (None, [SECRET], False, False),
         ("", [SECRET], False, False),

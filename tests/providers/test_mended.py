@@ -78,7 +78,7 @@ async def test_a_rotation_that_may_have_been_taken_leaves_both_secrets_for_good(
     it: Whole, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await attached(it)
-    monkeypatch.setattr(hooks, "_OVERLAP", 0.0)  # the one before would be over at once
+    monkeypatch.setattr(hooks, "OVERLAP", 0.0)  # the one before would be over at once
     in_trouble(it, 503)
     assert await rotate(it) >= 400
     assert await push_arrives(it)
@@ -86,7 +86,7 @@ async def test_a_rotation_that_may_have_been_taken_leaves_both_secrets_for_good(
 
 async def test_a_rotation_that_was_refused_leaves_the_old_secret(it: Whole, monkeypatch: pytest.MonkeyPatch) -> None:
     await attached(it)
-    monkeypatch.setattr(hooks, "_OVERLAP", 0.0)
+    monkeypatch.setattr(hooks, "OVERLAP", 0.0)
     in_trouble(it, 422)
     assert await rotate(it) >= 400
     assert await push_arrives(it)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import posixpath
-import secrets as random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -11,7 +10,6 @@ from godploy.core import remote
 from godploy.core.model import Project, ProviderConnection, Repository
 from godploy.core.remote import Remote
 from godploy.deploy.hosting import attaching, hooks
-from godploy.deploy.job import hook_context
 from godploy.deploy.remotes import access_context
 from godploy.deploy.services import Services
 from godploy.drivers import ssh
@@ -20,8 +18,6 @@ from godploy.drivers.ssh import HostKey
 from godploy.errors import Conflict, Invalid, Unavailable
 from godploy.store import Connection, access, connections, repositories
 from godploy.store.access import Kept
-
-_OVERLAP = 24 * 3600.0  # seconds that a secret stays valid after there is a newer one
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,13 +198,10 @@ async def reconnect(services: Services, repository: Repository, connection: Prov
     services.changes.ring("poller")
 
 
-async def rotate_hook_secret(services: Services, repository: Repository, overlap: float = _OVERLAP) -> str | None:
+async def rotate_hook_secret(services: Services, repository: Repository, overlap: float = hooks.OVERLAP) -> str | None:
     """A new hook secret; the one before stays valid for `overlap` seconds. In plain, once, for a hook that a person
     made; None for one that Godploy made, where the provider is given it. Raises ProviderError."""
     if repository.connection is not None:
         await hooks.rotate(services, repository)
         return None
-    secret = random.token_hex(32)
-    sealed = services.keyring.seal(secret, hook_context(repository.id))
-    await services.store.write(lambda conn: repositories.add_hook_secret(conn, repository.id, sealed, overlap))
-    return secret
+    return (await hooks.another_secret(services, repository, overlap))[0]

@@ -14,22 +14,28 @@ from godploy.errors import Conflict
 from godploy.providers import HOSTS
 from godploy.providers.protocol import HookWish, ProviderError, Trouble
 from godploy.providers.protocol import HostedHook as Found
+from godploy.settings import Settings
 from godploy.store import Connection, events, hosted_hooks, repositories
 
 HEARD_WITHIN = 30.0  # seconds from a hook's making to its first delivery
 _LOOK_EVERY = 1.0
-_OVERLAP = 24 * 3600.0  # seconds that a secret stays valid after there is a newer one
+OVERLAP = 24 * 3600.0  # seconds that a secret stays valid after there is a newer one
 
 
-def address(services: Services, repository: Repository) -> str:
-    return f"{services.settings.url}/hooks/{repository.provider}/{repository.hook_id}"
+def address(settings: Settings, repository: Repository) -> str:
+    """Where its sender posts to."""
+    return f"{settings.url}{_path(repository)}"
+
+
+def _path(repository: Repository) -> str:
+    return f"/hooks/{repository.provider}/{repository.hook_id}"
 
 
 async def ensure(services: Services, repository: Repository) -> HostedHook:
     """Makes the hook, or makes the one that is there what it should be. What the provider refuses is noted on it and
     raised: ProviderError."""
     known = await services.store.read(lambda conn: hosted_hooks.of(conn, repository.id))
-    wish = HookWish(address(services, repository), await _secret(services, repository))
+    wish = HookWish(address(services.settings, repository), await _secret(services, repository))
     try:
         there = await _there(services, repository)
         if known is not None and known.state == "working" and there is not None and _is_right(there, wish.url):
@@ -60,7 +66,7 @@ async def _there(services: Services, repository: Repository) -> Found | None:
     """Our hook as the provider has it: by its id, or by the end of its address, which is nobody else's."""
     known = await services.store.read(lambda conn: hosted_hooks.of(conn, repository.id))
     found = await asking.ask_about(services, repository, lambda host, base, place: host.hooks(base, place))
-    end = f"/hooks/{repository.provider}/{repository.hook_id}"
+    end = _path(repository)
     return next((each for each in found if each.url.endswith(end) or (known and each.id == known.hook)), None)
 
 
@@ -71,7 +77,7 @@ def _is_right(there: Found, url: str) -> bool:
 async def _refused(services: Services, repository: Repository, error: ProviderError) -> None:
     def write(conn: Connection) -> None:
         if hosted_hooks.of(conn, repository.id) is None:
-            hosted_hooks.put(conn, repository.id, "", address(services, repository), "")
+            hosted_hooks.put(conn, repository.id, "", address(services.settings, repository), "")
         hosted_hooks.note_state(conn, repository.id, "refused", error.message)
 
     await services.store.write(write)
@@ -135,10 +141,8 @@ async def rotate(services: Services, repository: Repository) -> None:
     if hook is None:
         await ensure(services, repository)
         return
-    secret = random.token_hex(32)
-    wish = HookWish(address(services, repository), secret)
-    sealed = services.keyring.seal(secret, hook_context(repository.id))
-    await services.store.write(lambda conn: repositories.add_hook_secret(conn, repository.id, sealed, _OVERLAP))
+    secret, sealed = await another_secret(services, repository, OVERLAP)
+    wish = HookWish(address(services.settings, repository), secret)
     try:
         made = await asking.ask_about(
             services, repository, lambda host, base, place: host.update_hook(base, place, hook.id, wish)
@@ -162,7 +166,7 @@ async def look_after(services: Services, repository: Repository) -> None:
     address of this server, is mended, and told. Raises ProviderError."""
     known = await services.store.read(lambda conn: hosted_hooks.of(conn, repository.id))
     there = await _there(services, repository)
-    wanted = address(services, repository)
+    wanted = address(services.settings, repository)
     if known is not None and known.state != "refused" and there is not None and _is_right(there, wanted):
         return
     await ensure(services, repository)
@@ -186,7 +190,12 @@ async def _secret(services: Services, repository: Repository) -> str:
     sealed = await services.store.read(lambda conn: repositories.hook_secrets(conn, repository.id))
     if sealed:
         return services.keyring.unseal(sealed[-1], hook_context(repository.id))
+    return (await another_secret(services, repository, 0.0))[0]
+
+
+async def another_secret(services: Services, repository: Repository, overlap: float) -> tuple[str, bytes]:
+    """(a new secret of its hook, the same sealed); those before it stay valid for `overlap` seconds."""
     secret = random.token_hex(32)
-    kept = services.keyring.seal(secret, hook_context(repository.id))
-    await services.store.write(lambda conn: repositories.add_hook_secret(conn, repository.id, kept))
-    return secret
+    sealed = services.keyring.seal(secret, hook_context(repository.id))
+    await services.store.write(lambda conn: repositories.add_hook_secret(conn, repository.id, sealed, overlap))
+    return secret, sealed
